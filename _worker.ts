@@ -1,0 +1,36 @@
+/**
+ * What a process loads before it runs its target: the worker module.
+ *
+ * The worker's entry is inline text that imports this module by {@linkcode WORKER_URL}; so it is found
+ * wherever the library lies: in a source tree, in a package, in a bundle, in an executable.
+ *
+ * @module
+ */
+
+import "./queue.ts";
+import "./shared.ts";
+import "./sync.ts";
+import { bootRecord } from "./memory/control.ts";
+import { unpack } from "./wire/packet.ts";
+import type { CallPayload, Payload } from "./wire/protocol.ts";
+import type { TargetRef } from "./wire/protocol.ts";
+import { resolveTarget } from "./wire/target_resolve.ts";
+import { runTasks } from "./wire/task_loop.ts";
+
+/** Where this module lies. */
+export const WORKER_URL: string = import.meta.url;
+
+if (bootRecord !== undefined) bootRecord.load = load;
+
+async function load(): Promise<() => unknown> {
+  const payload = bootRecord?.start.payload as Payload;
+  if (payload.kind === "tasks") return () => runTasks(payload);
+  return await loadCall(payload);
+}
+
+async function loadCall({ target, args }: CallPayload): Promise<() => unknown> {
+  const { importModule } = bootRecord!.inside;
+  const run = await resolveTarget(unpack(target) as TargetRef, importModule);
+  const values = unpack(args) as never[];
+  return () => run(...values);
+}

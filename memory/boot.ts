@@ -1,0 +1,90 @@
+import type { Inside } from "../runtime/mod.ts";
+
+/** Where the boot record of a worker is kept on its global scope, for {@linkcode Symbol.for}. */
+export const BOOT_KEY = "@multiprocessing/core";
+
+/** What a process is started with: handed by structured clone, before any of the library is loaded. */
+export interface StartRecord {
+  /** Key of the boot record: {@linkcode BOOT_KEY}. */
+  key: string;
+  /** The control block. */
+  control: SharedArrayBuffer;
+  /** Where this process's state word lies in it. */
+  state: number;
+  pid: number;
+  name: string;
+  /** Place in the tree of processes, such as `"1:2"`; the default name is made of it. */
+  identity: string;
+  daemon: boolean;
+  parent: { pid: number; name: string };
+  /** The process's end of its channel to the main process; a raw port. */
+  link: unknown;
+  /** URL of the worker module. */
+  module: string;
+  /** A function that needs nothing of the library: run as it is, without loading the module. */
+  plain: { source: string; args: unknown[] } | null;
+  /** Everything else: read by the worker module. */
+  payload: unknown;
+}
+
+/** What the boot function leaves for the library, should it be loaded in this worker. */
+export interface BootRecord {
+  start: StartRecord;
+  inside: Inside;
+  /** How many modules are being imported to find the target: no process may start meanwhile. */
+  importing: number;
+  /** Set by the worker module: makes the function to run from the payload. */
+  load: () => Promise<() => unknown>;
+  /** Set by whoever has something to finish after the target has settled. */
+  finish: () => Promise<void>;
+  /** Hears of the error that ends this process. */
+  report: (error: unknown) => void;
+}
+
+/**
+ * The first code of a process: runs the target, and marks the process's end whichever way it ends.
+ *
+ * **Self-contained.** It travels as source text, so it uses nothing but its own locals and globals.
+ * A plain function needs nothing of the library; not loading it makes a start several times faster.
+ */
+export function boot(start: StartRecord, inside: Inside): void {
+  const words = new Int32Array(start.control);
+  const ALIVE = 1;
+  const ENDED = 2;
+  const end = (code: number): void => {
+    const ended = ((code ?? 0) << 2) | ENDED;
+    if (Atomics.compareExchange(words, start.state, ALIVE, ended) === ALIVE) {
+      Atomics.notify(words, start.state);
+    }
+  };
+  const record: BootRecord = {
+    start,
+    inside,
+    importing: 0,
+    load: () => Promise.reject(new Error(`${start.module} is not the library's worker module`)),
+    finish: () => Promise.resolve(),
+    report: (error) => console.error(`Uncaught error in ${start.name} (pid ${start.pid}):`, error),
+  };
+  (globalThis as Record<symbol, unknown>)[Symbol.for(start.key)] = record;
+  const fail = (error: unknown): void => {
+    record.report(error);
+    inside.exit(1);
+  };
+  const prepare = async (): Promise<() => unknown> => {
+    if (start.plain !== null) {
+      const { source, args } = start.plain;
+      const target = new Function(`"use strict"; return (${source});`)();
+      return () => target(...args);
+    }
+    record.importing++;
+    try {
+      await inside.importModule(start.module);
+      return await record.load();
+    } finally {
+      record.importing--;
+    }
+  };
+  inside.onExit(end);
+  inside.onUncaught(fail);
+  prepare().then((run) => run()).then(() => record.finish()).then(() => inside.exit(0), fail);
+}

@@ -1,0 +1,116 @@
+import { checkAlive, GRACE_MS, isAlive, isGone, ownPid } from "./control.ts";
+import { pause, wake } from "./futex.ts";
+import { type Attempt, PENDING } from "./wait.ts";
+
+/** How a mutex was got: in order, or from an owner that died. */
+export type Acquired = typeof ACQUIRED | typeof ABANDONED;
+
+/** The lock was free. */
+export const ACQUIRED = 1;
+
+/** Its owner died; what it protects may be half-changed. */
+export const ABANDONED = 2;
+
+/** What {@linkcode Mutex.release} found. */
+export type Released = "released" | "free" | "foreign";
+
+const FREE = 0;
+const CONTENDED = 1;
+const SPINS = 20;
+const MINE = ownPid << 1;
+
+/**
+ * A robust mutex in one word. Model: parking_lot's and Rust's futex mutex, with the owner in the word
+ * (as in Linux's robust futexes), so that there is no moment in which a holder is unknown.
+ *
+ * | word | meaning |
+ * |---|---|
+ * | `0` | `FREE` |
+ * | `pid << 1` | held by `pid`, nobody waits |
+ * | `pid << 1 \| 1` | held by `pid`, somebody may sleep on the word (`CONTENDED`) |
+ *
+ * | transition | by |
+ * |---|---|
+ * | `FREE` → held | `tryAcquire`; as contended by a waiter, for it cannot know whether it was the last |
+ * | held → contended | a waiter, before it sleeps |
+ * | held by the gone → contended, mine | a waiter: the take-over, reported as `ABANDONED` |
+ * | held or contended → `FREE` | release, which wakes one sleeper if the bit was set |
+ *
+ * **Death.** Every state is one word, changed in one step. A holder that dies leaves its pid; waiters
+ * look at it before they sleep and after each slice. A waiter that dies leaves at most the contended
+ * bit, which costs one needless wake-up. A woken waiter that dies before it takes the word delays the
+ * others by at most one slice.
+ */
+export class Mutex implements Attempt<Acquired> {
+  readonly cells: Int32Array;
+  readonly index: number;
+  expected = 0;
+  patience: number | undefined;
+
+  constructor(cells: Int32Array, index: number) {
+    this.cells = cells;
+    this.index = index;
+  }
+
+  /** Takes the mutex if it is free, or its owner dead. */
+  tryAcquire(): Acquired | undefined {
+    checkAlive();
+    const held = Atomics.compareExchange(this.cells, this.index, FREE, MINE);
+    if (held === FREE) return ACQUIRED;
+    return this.#takeOver(held);
+  }
+
+  /** As {@linkcode tryAcquire}; else announces a waiter. */
+  attempt(): Acquired | typeof PENDING {
+    checkAlive();
+    const { cells, index } = this;
+    for (let spins = 0;;) {
+      const held = Atomics.load(cells, index);
+      if (held === FREE) {
+        if (Atomics.compareExchange(cells, index, FREE, MINE | CONTENDED) === FREE) return ACQUIRED;
+        continue;
+      }
+      const taken = this.#takeOver(held);
+      if (taken !== undefined) return taken;
+      // The holder of a short lock is often done in less time than a sleep takes.
+      if (spins++ < SPINS && (held & CONTENDED) === 0) {
+        pause();
+        continue;
+      }
+      const expected = held | CONTENDED;
+      if (held === expected || Atomics.compareExchange(cells, index, held, expected) === held) {
+        this.expected = expected;
+        this.patience = isAlive(held >> 1) ? undefined : GRACE_MS;
+        return PENDING;
+      }
+    }
+  }
+
+  #takeOver(held: number): Acquired | undefined {
+    if (!isGone(held >> 1)) return undefined;
+    const mine = MINE | CONTENDED;
+    return Atomics.compareExchange(this.cells, this.index, held, mine) === held
+      ? ABANDONED
+      : undefined;
+  }
+
+  /** Releases what this process holds. */
+  release(): Released {
+    const held = Atomics.load(this.cells, this.index);
+    return held >> 1 === ownPid ? this.forceRelease() : held === FREE ? "free" : "foreign";
+  }
+
+  /** Releases whoever holds the mutex. */
+  forceRelease(): Released {
+    checkAlive();
+    const held = Atomics.exchange(this.cells, this.index, FREE);
+    if ((held & CONTENDED) !== 0) wake(this.cells, this.index, 1);
+    return held === FREE ? "free" : "released";
+  }
+
+  /** The pid of the holder; 0 if nobody holds it. A dead holder counts as none. */
+  get owner(): number {
+    const pid = Atomics.load(this.cells, this.index) >> 1;
+    return pid !== 0 && isAlive(pid) ? pid : 0;
+  }
+}

@@ -1,0 +1,489 @@
+import { checkAlive, isGone, ownPid } from "./control.ts";
+import { wake } from "./futex.ts";
+import { Mutex } from "./mutex.ts";
+import { type Attempt, PENDING } from "./wait.ts";
+
+/** The item is in the ring, or out of it. */
+export const DONE = 1;
+
+/** The ring is closed (and, for a get, drained). */
+export const CLOSED = 2;
+
+/** How a put or a get went; `PENDING` after having set where to sleep. */
+export type RingResult = typeof DONE | typeof CLOSED | typeof PENDING;
+
+/** Options of a new ring. */
+export interface RingOptions {
+  /** Bytes for frames; rounded up to a power of two. */
+  capacity: number;
+  /** Items at most; 0: as many as fit. */
+  maxItems: number;
+}
+
+/** An item as it lies in the ring: two numbers of the user's, a small tag, and bytes. */
+export interface Item {
+  bytes: Uint8Array;
+  length: number;
+  /** A number from 0 to 65,535. */
+  tag: number;
+  a: number;
+  b: number;
+}
+
+/** Where a consumer leaves word, in the same step, of what it has taken; see {@linkcode Ring.tryGet}. */
+export interface Claim {
+  cells: Int32Array;
+  /** Of two words: the item's `a`, then the number of the frame. */
+  index: number;
+}
+
+// Words of the header. What producers write and what consumers write lie on lines of their own.
+const CAPACITY = 0;
+const MAX_ITEMS = 1;
+const MAKER = 2;
+const SERIAL = 3;
+const PUT_LOCK = 16;
+const PUTS = 17;
+const GETTERS_ASLEEP = 18;
+const STREAM = 19;
+const TAIL = 20;
+const GET_LOCK = 32;
+const GETS = 33;
+const PUTTERS_ASLEEP = 34;
+const HEAD = 36;
+const HEADER_WORDS = 64;
+const HEADER_BYTES = HEADER_WORDS * 4;
+
+const CLOSED_BIT = 1;
+const COUNT_STEP = 2;
+
+const FRAME_HEADER_BYTES = 16;
+const FIRST = 1;
+const LAST = 2;
+const TAG_SHIFT = 16;
+
+// Below this, a loop copies faster than TypedArray.set() does.
+const SMALL_BYTES = 64;
+const MIN_CAPACITY = 4096;
+const MAX_CAPACITY = 2 ** 30;
+
+/**
+ * A first-in-first-out ring of items in shared memory: many producers, many consumers, any process.
+ *
+ * Producers take turns by one mutex, consumers by another; the two sides never wait for each other
+ * but when the ring is full or empty. What a side has done so far is one counter (`PUTS`, `GETS`);
+ * where that leaves it, position and number of items, is a record of its own, of which there are two:
+ * the one of even counts and the one of odd counts.
+ *
+ * | step of a put | if the process dies after it |
+ * |---|---|
+ * | take `PUT_LOCK` | the next producer takes the lock over |
+ * | write the frame behind the tail | nobody has seen it; it is written over |
+ * | write the **other** tail record | the counter still points to the old one |
+ * | `PUTS += 1`: the commit | the item is in the ring, the lock is taken over |
+ * | release, wake a consumer | consumers look for themselves every slice |
+ *
+ * A get does the same with `GET_LOCK`, the head records and `GETS`: an item copied but not committed is
+ * got by the next consumer. So there is nothing to repair after a death.
+ *
+ * **Closed** is the lowest bit of `PUTS`: it changes the word that consumers sleep on, and a commit
+ * that comes too late fails.
+ *
+ * **Large items** are streamed, a quarter of the ring a frame (flags `FIRST`, `LAST`), and their
+ * producer keeps `PUT_LOCK` meanwhile and its pid in `STREAM`; the consumer keeps `GET_LOCK`. A
+ * consumer amid a stream drops what it has when `STREAM` shows that no more will come, or when the
+ * next `FIRST` comes. A consumer that finds itself amid a stream that it did not begin skips the rest.
+ */
+export class Ring {
+  readonly buffer: SharedArrayBuffer;
+  /** What {@linkcode tryGet} took; valid until the next one. */
+  readonly inbox: Item = { bytes: new Uint8Array(256), length: 0, tag: 0, a: 0, b: 0 };
+  readonly cells: Int32Array;
+  /** Where to sleep after `PENDING`. */
+  index = 0;
+  expected = 0;
+  sleepers: number | undefined;
+  patience: number | undefined;
+
+  readonly #bytes: Uint8Array;
+  readonly #capacity: number;
+  readonly #maxItems: number;
+  readonly #putLock: Mutex;
+  readonly #getLock: Mutex;
+  /** Frames of the stream that this object is amid of getting. */
+  #parts: Uint8Array[] | undefined;
+
+  /** The large item that this process is amid of putting. */
+  streamer: { attempt(): RingResult } | undefined;
+
+  private constructor(buffer: SharedArrayBuffer) {
+    this.buffer = buffer;
+    this.cells = new Int32Array(this.buffer);
+    this.#bytes = new Uint8Array(this.buffer, HEADER_BYTES);
+    this.#capacity = this.cells[CAPACITY] as number;
+    this.#maxItems = this.cells[MAX_ITEMS] as number;
+    this.#putLock = new Mutex(this.cells, PUT_LOCK);
+    this.#getLock = new Mutex(this.cells, GET_LOCK);
+  }
+
+  /** Makes a ring. */
+  static create(options: RingOptions): Ring {
+    return Ring.attach(newRingBuffer(options));
+  }
+
+  /** The ring in a buffer: always the same object for the same ring, so that it knows its process's streams. */
+  static attach(buffer: SharedArrayBuffer): Ring {
+    const cells = new Int32Array(buffer, 0, HEADER_WORDS);
+    const id = `${cells[MAKER]}:${cells[SERIAL]}`;
+    let ring = attached.get(id)?.deref();
+    if (ring === undefined) {
+      ring = new Ring(buffer);
+      attached.set(id, new WeakRef(ring));
+      forgotten.register(ring, id);
+    }
+    return ring;
+  }
+
+  /** The number of items; exact. */
+  get size(): number {
+    const { cells } = this;
+    for (;;) {
+      const gets = Atomics.load(cells, GETS);
+      const puts = Atomics.load(cells, PUTS);
+      const items = (this.#record(TAIL, puts, 1) - this.#record(HEAD, gets, 1)) | 0;
+      if (Atomics.load(cells, GETS) === gets && Atomics.load(cells, PUTS) === puts) return items;
+    }
+  }
+
+  /** Whether a put of one byte would have to wait. */
+  get full(): boolean {
+    if (this.#maxItems > 0 && this.size >= this.#maxItems) return true;
+    return this.#used() + frameBytes(1) > this.#capacity;
+  }
+
+  /** Whether {@linkcode close} was called, by any process. */
+  get closed(): boolean {
+    return (Atomics.load(this.cells, PUTS) & CLOSED_BIT) !== 0;
+  }
+
+  /** How many frames have been got so far, as a claim counts them. */
+  get frameNumber(): number {
+    return Atomics.load(this.cells, GETS);
+  }
+
+  /** Ends all puts; gets drain what is there. */
+  close(): void {
+    Atomics.or(this.cells, PUTS, CLOSED_BIT);
+    wake(this.cells, PUTS);
+    wake(this.cells, GETS);
+  }
+
+  /** Whether an item of `length` bytes goes in as one frame. */
+  fitsFrame(length: number): boolean {
+    return length <= this.#capacity >> 2;
+  }
+
+  /** Puts an item that {@linkcode fitsFrame}, if there is room. */
+  tryPut(item: Item): RingResult {
+    const { cells } = this;
+    if (this.closed) return CLOSED;
+    if (!this.#lockPuts()) return PENDING;
+    const result = this.#putFrame(item, 0, item.length, FIRST | LAST);
+    this.#putLock.release();
+    if (result === DONE && Atomics.load(cells, GETTERS_ASLEEP) > 0) wake(cells, PUTS, 1);
+    return result;
+  }
+
+  /**
+   * Puts one frame of a large item, if there is room. From the first frame on the producers' turn is
+   * this item's, until its last frame or {@linkcode endStream}.
+   *
+   * @param from Bytes that earlier calls have put.
+   * @returns Bytes put so far, `item.length` at the end; or a result other than `DONE`.
+   */
+  streamPut(item: Item, from: number): number | typeof CLOSED | typeof PENDING {
+    const { cells } = this;
+    const step = (this.#capacity >> 2) - FRAME_HEADER_BYTES;
+    const to = Math.min(from + step, item.length);
+    const flags = (from === 0 ? FIRST : 0) | (to === item.length ? LAST : 0);
+    if (from === 0) {
+      if (this.closed) return CLOSED;
+      if (!this.#lockPuts()) return PENDING;
+      Atomics.store(cells, STREAM, ownPid);
+    }
+    checkAlive();
+    const result = this.#putFrame(item, from, to, flags);
+    if (result === DONE ? to === item.length : from === 0) this.#leaveStream();
+    if (result !== DONE) return result;
+    if (Atomics.load(cells, GETTERS_ASLEEP) > 0) wake(cells, PUTS, 1);
+    return to;
+  }
+
+  /** Gives up a large item amid its stream. */
+  endStream(): void {
+    this.#leaveStream();
+    wake(this.cells, PUTS);
+  }
+
+  #leaveStream(): void {
+    Atomics.store(this.cells, STREAM, 0);
+    this.#putLock.release();
+  }
+
+  #lockPuts(): boolean {
+    // Whoever blocks this thread must not wait for a stream that only this thread can go on with.
+    const { streamer } = this;
+    if (streamer !== undefined && streamer.attempt() === PENDING) return false;
+    return this.#lock(this.#putLock);
+  }
+
+  /**
+   * Takes the next item into the {@linkcode inbox}.
+   *
+   * @param claim Written before the commit: the item is this process's if and only if the frame's
+   * number is below {@linkcode frameNumber}, and no later claim of a living process bears it.
+   */
+  tryGet(claim?: Claim): RingResult {
+    const { cells } = this;
+    const amid = this.#parts !== undefined;
+    if (!amid) {
+      const puts = Atomics.load(cells, PUTS);
+      if (framesBetween(Atomics.load(cells, GETS), puts) === 0) return this.#nothing(puts);
+      if (!this.#lock(this.#getLock)) return PENDING;
+    }
+    checkAlive();
+    const result = this.#getFrames(claim);
+    if (this.#parts === undefined) this.#getLock.release();
+    if (Atomics.load(cells, PUTTERS_ASLEEP) > 0) wake(cells, GETS);
+    return result;
+  }
+
+  /** Whether this process is amid a large item, which a timeout or a signal cannot undo any more. */
+  get amidStream(): boolean {
+    return this.#parts !== undefined;
+  }
+
+  /**
+   * Takes the consumers' turn for a moment, so that no claim is amid being made.
+   *
+   * @returns False if another process has it; where to sleep is set then.
+   */
+  quiesceGets(): boolean {
+    if (!this.#lock(this.#getLock)) return false;
+    this.#getLock.release();
+    return true;
+  }
+
+  #lock(lock: Mutex): boolean {
+    if (lock.tryAcquire() !== undefined || lock.attempt() !== PENDING) return true;
+    this.index = lock.index;
+    this.expected = lock.expected;
+    this.patience = lock.patience;
+    this.sleepers = undefined;
+    return false;
+  }
+
+  #sleepOn(index: number, expected: number, sleepers: number): typeof PENDING {
+    this.index = index;
+    this.expected = expected;
+    this.sleepers = sleepers;
+    this.patience = undefined;
+    return PENDING;
+  }
+
+  #nothing(puts: number): RingResult {
+    if ((puts & CLOSED_BIT) !== 0 && !this.#streaming()) return CLOSED;
+    return this.#sleepOn(PUTS, puts, GETTERS_ASLEEP);
+  }
+
+  #streaming(): boolean {
+    const pid = Atomics.load(this.cells, STREAM);
+    return pid !== 0 && !isGone(pid);
+  }
+
+  #record(base: number, count: number, field: 0 | 1): number {
+    return this.cells[base + (count & COUNT_STEP) + field] as number;
+  }
+
+  #writeRecord(base: number, count: number, position: number, items: number): void {
+    this.cells[base + (count & COUNT_STEP)] = position;
+    this.cells[base + (count & COUNT_STEP) + 1] = items;
+  }
+
+  #used(): number {
+    const { cells } = this;
+    for (;;) {
+      const gets = Atomics.load(cells, GETS);
+      const puts = Atomics.load(cells, PUTS);
+      const used = (this.#record(TAIL, puts, 0) - this.#record(HEAD, gets, 0)) >>> 0;
+      if (Atomics.load(cells, GETS) === gets) return used;
+    }
+  }
+
+  /** Writes and commits one frame; `PUT_LOCK` is held. */
+  #putFrame(item: Item, from: number, to: number, flags: number): RingResult {
+    const { cells } = this;
+    const puts = Atomics.load(cells, PUTS);
+    const first = (flags & FIRST) !== 0;
+    if (first && (puts & CLOSED_BIT) !== 0) return CLOSED;
+    const tail = this.#record(TAIL, puts, 0);
+    const items = this.#record(TAIL, puts, 1);
+    const size = frameBytes(to - from);
+    const gets = this.#room(size, tail, first ? items : undefined);
+    if (gets !== undefined) return this.#sleepOn(GETS, gets, PUTTERS_ASLEEP);
+    this.#writeHeader(tail, to - from, flags | (item.tag << TAG_SHIFT), item.a, item.b);
+    this.#copyIn(tail + FRAME_HEADER_BYTES, item.bytes, from, to);
+    const counted = (flags & LAST) !== 0 ? items + 1 : items;
+    this.#writeRecord(TAIL, puts + COUNT_STEP, tail + size, counted);
+    if (!first) {
+      // A stream that has begun goes on after a close.
+      Atomics.add(cells, PUTS, COUNT_STEP);
+      return DONE;
+    }
+    const seen = Atomics.compareExchange(cells, PUTS, puts, puts + COUNT_STEP);
+    return seen === puts ? DONE : CLOSED;
+  }
+
+  /** Undefined if there is room; else the value of `GETS` at which there was none. */
+  #room(size: number, tail: number, items: number | undefined): number | undefined {
+    const { cells } = this;
+    for (;;) {
+      const gets = Atomics.load(cells, GETS);
+      const used = (tail - this.#record(HEAD, gets, 0)) >>> 0;
+      const waiting = items === undefined ? 0 : (items - this.#record(HEAD, gets, 1)) | 0;
+      if (Atomics.load(cells, GETS) !== gets) continue;
+      const crowded = this.#maxItems > 0 && waiting >= this.#maxItems;
+      return crowded || used + size > this.#capacity ? gets : undefined;
+    }
+  }
+
+  /** Takes frames until an item is complete; `GET_LOCK` is held. */
+  #getFrames(claim: Claim | undefined): RingResult {
+    const { cells, inbox } = this;
+    for (;;) {
+      const gets = Atomics.load(cells, GETS);
+      const streaming = this.#parts === undefined || this.#streaming();
+      const puts = Atomics.load(cells, PUTS);
+      if (framesBetween(gets, puts) === 0) {
+        if (streaming && this.#parts !== undefined) {
+          return this.#sleepOn(PUTS, puts, GETTERS_ASLEEP);
+        }
+        this.#parts = undefined;
+        return this.#nothing(puts);
+      }
+      const head = this.#record(HEAD, gets, 0);
+      const items = this.#record(HEAD, gets, 1);
+      const at = (HEADER_BYTES + (head & (this.#capacity - 1))) >> 2;
+      const length = cells[at] as number;
+      const flags = cells[at + 1] as number;
+      const last = (flags & LAST) !== 0;
+      if ((flags & FIRST) !== 0) {
+        inbox.tag = flags >>> TAG_SHIFT;
+        inbox.a = cells[at + 2] as number;
+        inbox.b = cells[at + 3] as number;
+        this.#parts = last ? undefined : [];
+      }
+      const orphan = (flags & FIRST) === 0 && this.#parts === undefined;
+      if (!orphan) this.#take(head + FRAME_HEADER_BYTES, length);
+      if (claim !== undefined && last && !orphan) {
+        Atomics.store(claim.cells, claim.index + 1, gets);
+        Atomics.store(claim.cells, claim.index, inbox.a);
+      }
+      this.#writeRecord(HEAD, gets + COUNT_STEP, head + frameBytes(length), last ? items + 1 : items);
+      Atomics.store(cells, GETS, gets + COUNT_STEP);
+      if (orphan) continue;
+      if (last) {
+        if (this.#parts !== undefined) this.#join(this.#parts);
+        this.#parts = undefined;
+        return DONE;
+      }
+      if (Atomics.load(cells, PUTTERS_ASLEEP) > 0) wake(cells, GETS);
+    }
+  }
+
+  #take(position: number, length: number): void {
+    const { inbox } = this;
+    if (this.#parts !== undefined) {
+      const part = new Uint8Array(length);
+      this.#copyOut(position, part, length);
+      this.#parts.push(part);
+      return;
+    }
+    if (inbox.bytes.length < length) inbox.bytes = new Uint8Array(length * 2);
+    this.#copyOut(position, inbox.bytes, length);
+    inbox.length = length;
+  }
+
+  #join(parts: Uint8Array[]): void {
+    const { inbox } = this;
+    inbox.length = parts.reduce((sum, part) => sum + part.length, 0);
+    inbox.bytes = new Uint8Array(inbox.length);
+    let at = 0;
+    for (const part of parts) {
+      inbox.bytes.set(part, at);
+      at += part.length;
+    }
+  }
+
+  #writeHeader(position: number, length: number, flags: number, a: number, b: number): void {
+    const { cells } = this;
+    const at = (HEADER_BYTES + (position & (this.#capacity - 1))) >> 2;
+    cells[at] = length;
+    cells[at + 1] = flags;
+    cells[at + 2] = a;
+    cells[at + 3] = b;
+  }
+
+  #copyIn(position: number, source: Uint8Array, from: number, to: number): void {
+    const bytes = this.#bytes;
+    const mask = this.#capacity - 1;
+    if (to - from <= SMALL_BYTES) {
+      for (let i = from; i < to; i++) bytes[position++ & mask] = source[i] as number;
+      return;
+    }
+    const at = position & mask;
+    const split = Math.min(to, from + this.#capacity - at);
+    bytes.set(source.subarray(from, split), at);
+    if (split < to) bytes.set(source.subarray(split, to), 0);
+  }
+
+  #copyOut(position: number, target: Uint8Array, length: number): void {
+    const bytes = this.#bytes;
+    const mask = this.#capacity - 1;
+    if (length <= SMALL_BYTES) {
+      for (let i = 0; i < length; i++) target[i] = bytes[position++ & mask] as number;
+      return;
+    }
+    const at = position & mask;
+    const split = Math.min(length, this.#capacity - at);
+    target.set(bytes.subarray(at, at + split));
+    if (split < length) target.set(bytes.subarray(0, length - split), split);
+  }
+}
+
+/** Frames begin at multiples of 16, so that a header never wraps. */
+function frameBytes(length: number): number {
+  return (FRAME_HEADER_BYTES + length + 15) & ~15;
+}
+
+function framesBetween(gets: number, puts: number): number {
+  return (puts - gets) >>> 1;
+}
+
+const attached = new Map<string, WeakRef<Ring>>();
+const forgotten = new FinalizationRegistry<string>((id) => {
+  if (attached.get(id)?.deref() === undefined) attached.delete(id);
+});
+let serial = 0;
+
+function newRingBuffer({ capacity, maxItems }: RingOptions): SharedArrayBuffer {
+  let size = MIN_CAPACITY;
+  while (size < capacity && size < MAX_CAPACITY) size *= 2;
+  const buffer = new SharedArrayBuffer(HEADER_BYTES + size);
+  const cells = new Int32Array(buffer);
+  cells[CAPACITY] = size;
+  cells[MAX_ITEMS] = maxItems;
+  cells[MAKER] = ownPid;
+  cells[SERIAL] = ++serial;
+  return buffer;
+}

@@ -1,0 +1,56 @@
+import { hold, release } from "../runtime/mod.ts";
+import { PENDING } from "./wait.ts";
+
+/**
+ * Checks a timeout given by the user.
+ *
+ * @param timeout Milliseconds; undefined waits for ever.
+ * @returns Milliseconds, `Infinity` for ever.
+ * @throws {TypeError} If it is not a number.
+ * @throws {RangeError} If it is NaN.
+ */
+export function checkTimeout(timeout: number | undefined): number {
+  if (timeout === undefined) return Infinity;
+  if (typeof timeout !== "number") {
+    throw new TypeError(
+      `Cannot wait: 'timeout' must be a number of milliseconds, but is ${typeof timeout}`,
+    );
+  }
+  if (Number.isNaN(timeout)) {
+    throw new RangeError("Cannot wait: 'timeout' must be a number of milliseconds, but is NaN");
+  }
+  return timeout;
+}
+
+/**
+ * Waits for a promise, at most `timeout` milliseconds or until the signal aborts. The event loop stays
+ * alive meanwhile.
+ *
+ * @returns What the promise resolves with, or `PENDING` when the time is over.
+ */
+export function within<T>(
+  promise: Promise<T>,
+  timeout: number,
+  signal?: AbortSignal,
+): Promise<T | typeof PENDING> {
+  if (signal?.aborted) return Promise.reject(signal.reason);
+  return new Promise((resolve, reject) => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const finish = (end: () => void): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+      release();
+      end();
+    };
+    const onAbort = (): void => finish(() => reject(signal?.reason));
+    hold();
+    signal?.addEventListener("abort", onAbort, { once: true });
+    if (timeout < 2 ** 31) {
+      timer = setTimeout(() => finish(() => resolve(PENDING)), Math.max(0, timeout));
+    }
+    promise.then(
+      (value) => finish(() => resolve(value)),
+      (error) => finish(() => reject(error)),
+    );
+  });
+}

@@ -1,0 +1,169 @@
+/**
+ * How every primitive waits: one loop that blocks, one that does not.
+ *
+ * A primitive says only how it is tried and on which word to sleep when there is nothing to have;
+ * see {@linkcode Attempt}. The loops add what all waits have in common: timeouts, signals, arrival
+ * order, fencing, and a look every {@linkcode SLICE_MS} at whoever might have died.
+ *
+ * @module
+ */
+
+import { hold, release } from "../runtime/mod.ts";
+import { bootRecord, checkAlive } from "./control.ts";
+import { sleep, sleepSync, wake } from "./futex.ts";
+
+/** Nothing to have yet. */
+export const PENDING: unique symbol = Symbol("pending");
+
+/** A sleeper looks this often whether the one it waits for still lives. */
+export const SLICE_MS = 250;
+
+/** The main process serves its children this often while it blocks. */
+const SERVICE_MS = 10;
+
+/** A wait in the making. */
+export interface Attempt<T> {
+  /** Tries once. Returns the outcome or, having set the word to sleep on, `PENDING`. */
+  attempt(): T | typeof PENDING;
+  /** The word to sleep on, and the value it was seen to have. */
+  readonly cells: Int32Array;
+  readonly index: number;
+  readonly expected: number;
+  /** Where sleepers are counted, if its wakers look at a count. */
+  readonly sleepers?: number | undefined;
+  /** Sleep at most so many milliseconds before the next attempt; `SLICE_MS` if undefined. */
+  readonly patience?: number | undefined;
+  /** Whether the first in line has taken what it can no longer give back: it waits on, come what may. */
+  readonly committed?: boolean;
+  /** Called when the wait is given up: leaves the state as if it had never begun. */
+  cancel?(): void;
+}
+
+let serve: () => void = () => {};
+
+/** Sets what the main process does from time to time while it blocks. */
+export function onBlocked(service: () => void): void {
+  serve = service;
+}
+
+/**
+ * Waits, blocking this thread.
+ *
+ * @returns The outcome, or `PENDING` after `timeout` milliseconds.
+ */
+export function waitSync<T>(wait: Attempt<T>, timeout = Infinity): T | typeof PENDING {
+  checkAlive();
+  const slice = bootRecord === undefined ? SERVICE_MS : SLICE_MS;
+  const deadline = performance.now() + timeout;
+  for (;;) {
+    const outcome = wait.attempt();
+    if (outcome !== PENDING) return outcome;
+    const left = wait.committed ? Infinity : deadline - performance.now();
+    if (!(left > 0)) return giveUp(wait);
+    const { cells, index, expected, sleepers, patience = SLICE_MS } = wait;
+    if (sleepers !== undefined) Atomics.add(cells, sleepers, 1);
+    sleepSync(cells, index, expected, Math.min(left, slice, patience));
+    if (sleepers !== undefined) Atomics.sub(cells, sleepers, 1);
+    checkAlive();
+    serve();
+  }
+}
+
+function giveUp(wait: Attempt<unknown>): typeof PENDING {
+  wait.cancel?.();
+  return PENDING;
+}
+
+interface Waiter<T> {
+  wait: Attempt<T>;
+  settle(outcome: T | typeof PENDING): void;
+  fail(error: unknown): void;
+}
+
+/**
+ * The asynchronous waiters of one primitive in this process, in order of arrival.
+ *
+ * Only the first in line tries and sleeps, so a hundred pending waits cost as much as one. Whoever
+ * gives up just steps out of the line.
+ */
+export class Line {
+  // A set keeps the order of arrival, and lets anybody leave at no cost.
+  readonly #waiters = new Set<Waiter<unknown>>();
+  #pumping = false;
+
+  /**
+   * Waits without blocking; the event loop stays alive meanwhile.
+   *
+   * @returns The outcome, or `PENDING` after `timeout` milliseconds.
+   */
+  wait<T>(wait: Attempt<T>, timeout = Infinity, signal?: AbortSignal): Promise<T | typeof PENDING> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    checkAlive();
+    // Nobody is overtaken: with others in line, even what is free now is theirs.
+    if (this.#waiters.size === 0 || !(timeout > 0)) {
+      const outcome = wait.attempt();
+      if (outcome !== PENDING) return Promise.resolve(outcome);
+      if (!(timeout > 0) && !wait.committed) return Promise.resolve(giveUp(wait));
+    }
+    return new Promise((resolve, reject) => {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const leave = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", onAbort);
+        this.#waiters.delete(waiter);
+        release();
+      };
+      const stop = (end: () => void): void => {
+        if (wait.committed && this.#first() === waiter) return;
+        wait.cancel?.();
+        end();
+      };
+      const onAbort = (): void => stop(() => waiter.fail(signal?.reason));
+      const waiter: Waiter<T> = {
+        wait,
+        settle: (outcome) => (leave(), resolve(outcome)),
+        fail: (error) => (leave(), reject(error)),
+      };
+      // setTimeout() takes at most 2^31-1 ms, 24 days; who waits longer may as well wait for ever.
+      if (timeout < 2 ** 31) {
+        timer = setTimeout(() => stop(() => waiter.settle(PENDING)), timeout);
+      }
+      signal?.addEventListener("abort", onAbort, { once: true });
+      hold();
+      this.#waiters.add(waiter);
+      if (!this.#pumping) this.#pump();
+    });
+  }
+
+  async #pump(): Promise<void> {
+    this.#pumping = true;
+    for (let first = this.#first(); first !== undefined; first = this.#first()) {
+      try {
+        checkAlive();
+        const outcome = first.wait.attempt();
+        if (outcome !== PENDING) {
+          first.settle(outcome);
+          continue;
+        }
+      } catch (error) {
+        first.fail(error);
+        continue;
+      }
+      await this.#sleep(first.wait);
+    }
+    this.#pumping = false;
+  }
+
+  #first(): Waiter<unknown> | undefined {
+    return this.#waiters.values().next().value;
+  }
+
+  async #sleep(wait: Attempt<unknown>): Promise<void> {
+    const { cells, index, expected, sleepers, patience = SLICE_MS } = wait;
+    if (sleepers !== undefined) Atomics.add(cells, sleepers, 1);
+    const result = await sleep(cells, index, expected, patience);
+    if (sleepers !== undefined) Atomics.sub(cells, sleepers, 1);
+    // Everybody here gave up while we slept: the wake-up was meant for somebody elsewhere.
+    if (result === "ok" && this.#waiters.size === 0) wake(cells, index, 1);
+  }
+}

@@ -1,0 +1,40 @@
+import { availableParallelism } from "node:os";
+import process from "node:process";
+import type { NativeWorker, RuntimeAdapter, WorkerStart } from "./adapter.ts";
+import { inside } from "./inside.ts";
+
+/** What Bun adds to the standard `Worker`. */
+interface BunWorker extends Worker {
+  ref(): void;
+  unref(): void;
+}
+
+/** Bun: the global `Worker`, which starts seven times faster than that of `node:worker_threads`. */
+export const bun: RuntimeAdapter = {
+  name: "bun",
+  version: process.versions.bun ?? "unknown",
+  cpuCount: availableParallelism,
+  entryText: (boot) =>
+    `addEventListener("message", (event) => (${boot})(event.data, (${inside})()), { once: true });`,
+  startWorker,
+};
+
+function startWorker(start: WorkerStart): NativeWorker {
+  const { entry, message, transfer, onExit } = start;
+  const url = `data:text/javascript,${encodeURIComponent(entry)}`;
+  const worker = new Worker(url, { type: "module" }) as BunWorker;
+  let failure: unknown;
+  worker.addEventListener("error", (event) => {
+    event.preventDefault();
+    failure = event.error ?? new Error(event.message);
+  });
+  worker.addEventListener("close", (event) => {
+    onExit((event as unknown as { code: number }).code, failure);
+  });
+  worker.postMessage(message, transfer);
+  return {
+    ref: () => worker.ref(),
+    unref: () => worker.unref(),
+    terminate: () => worker.terminate(),
+  };
+}

@@ -1,0 +1,47 @@
+import type { Inside } from "./adapter.ts";
+
+/** The few names of the three runtimes that the entry uses. */
+interface WorkerGlobals {
+  process: {
+    on(event: string, listener: (value: never) => void): void;
+    exit(code: number): void;
+  };
+  Deno?: { exitCode: number };
+  close?: () => void;
+  addEventListener?: (type: string, listener: () => void) => void;
+}
+
+/**
+ * Describes the worker that it runs in.
+ *
+ * **Self-contained.** It travels as source text into the worker's entry, so it uses nothing but its
+ * own locals and globals.
+ */
+export function inside(): Inside {
+  const globals = globalThis as unknown as WorkerGlobals;
+  const { process, Deno } = globals;
+  const exit = process.exit.bind(process);
+  // self.close() ends a worker without any event that its parent could hear of; exit() does not.
+  if (globals.close !== undefined) {
+    Object.defineProperty(globalThis, "close", {
+      value: () => exit(0),
+      configurable: true,
+      writable: true,
+    });
+  }
+  return {
+    onExit(listener) {
+      process.on("exit", listener);
+      // Deno.exit() dispatches `unload` only, after it has set the code.
+      if (Deno !== undefined) {
+        globals.addEventListener?.("unload", () => listener(Deno.exitCode));
+      }
+    },
+    onUncaught(listener) {
+      process.on("uncaughtException", listener);
+      process.on("unhandledRejection", listener);
+    },
+    exit,
+    importModule: (url) => import(url),
+  };
+}

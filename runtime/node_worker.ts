@@ -1,0 +1,24 @@
+import { Worker } from "node:worker_threads";
+import type { NativeWorker, WorkerStart } from "./adapter.ts";
+
+/** Starts a worker of `node:worker_threads`: what the adapters of Node and Deno use. */
+export function startNodeWorker(start: WorkerStart): NativeWorker {
+  const { entry, message, transfer, onExit } = start;
+  const url = new URL(`data:text/javascript,${encodeURIComponent(entry)}`);
+  const worker = new Worker(url, {
+    workerData: message,
+    transferList: transfer as never[],
+  });
+  let failure: unknown;
+  worker.on("error", (error) => failure = error);
+  worker.on("exit", (code) => onExit(code, failure));
+  return {
+    ref: () => worker.ref(),
+    unref: () => worker.unref(),
+    terminate: () => void worker.terminate(),
+  };
+}
+
+/** Where an entry under `node:worker_threads` finds its message. */
+export const NODE_MESSAGE =
+  `import { workerData as message } from "node:worker_threads";\n` as string;

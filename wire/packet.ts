@@ -1,0 +1,78 @@
+/**
+ * Encoded values on their way: through ports, and through rings.
+ *
+ * @module
+ */
+
+import type { Item, Ring } from "../memory/ring.ts";
+import { decode, encode } from "./codec.ts";
+import { deposit, fetch, fetchSync } from "./exchange.ts";
+import type { Encoded, Packed } from "./protocol.ts";
+
+const TOKEN_BYTES = 8;
+
+/** The tag of an item whose attachments lie at the exchange, under the token behind its bytes. */
+export const WITH_TOKEN = 1;
+
+/** Encodes a value for a port. Adds what must be moved to `transfer`. */
+export function pack(
+  value: unknown,
+  root: string,
+  transfer: Transferable[],
+  moved: readonly Transferable[] = [],
+): Packed {
+  const encoded = encode(value, { root, transfer: moved });
+  transfer.push(...encoded.transfer);
+  return {
+    bytes: encoded.bytes.slice(0, encoded.length),
+    attachments: encoded.attachments.slice(),
+  };
+}
+
+/** Decodes what {@linkcode pack} made. */
+export function unpack(packed: Packed): unknown {
+  return decode(packed.bytes, 0, packed.bytes.length, packed.attachments);
+}
+
+/**
+ * Makes an encoded value ready for a ring: its attachments go to the exchange.
+ *
+ * @param item Filled in; its bytes are good until the next `encode()`.
+ */
+export function toItem(encoded: Encoded, item: Item): void {
+  item.bytes = encoded.bytes;
+  item.length = encoded.length;
+  item.tag = 0;
+  if (encoded.attachments.length > 0) appendToken(encoded, item);
+}
+
+function appendToken({ attachments, transfer }: Encoded, item: Item): void {
+  const bytes = new Uint8Array(item.length + TOKEN_BYTES);
+  bytes.set(item.bytes.subarray(0, item.length));
+  const token = deposit(attachments.slice(), transfer.slice());
+  new DataView(bytes.buffer).setFloat64(item.length, token);
+  item.bytes = bytes;
+  item.length = bytes.length;
+  item.tag = WITH_TOKEN;
+}
+
+/** Decodes what a ring's inbox holds, blocking if there are attachments to fetch. */
+export function fromInboxSync({ inbox }: Ring): unknown {
+  if (inbox.tag !== WITH_TOKEN) return decode(inbox.bytes, 0, inbox.length, []);
+  const { bytes, token } = detach(inbox);
+  return decode(bytes, 0, bytes.length, fetchSync(token));
+}
+
+/** Decodes what a ring's inbox holds: at once, or as a promise if there are attachments to fetch. */
+export function fromInbox({ inbox }: Ring): unknown | Promise<unknown> {
+  if (inbox.tag !== WITH_TOKEN) return decode(inbox.bytes, 0, inbox.length, []);
+  const { bytes, token } = detach(inbox);
+  return fetch(token).then((attachments) => decode(bytes, 0, bytes.length, attachments));
+}
+
+/** Splits an item of tag `WITH_TOKEN` into its bytes, copied, and its token. */
+function detach(item: Item): { bytes: Uint8Array; token: number } {
+  const end = item.length - TOKEN_BYTES;
+  const token = new DataView(item.bytes.buffer, item.bytes.byteOffset).getFloat64(end);
+  return { bytes: item.bytes.slice(0, end), token };
+}

@@ -1,0 +1,117 @@
+/**
+ * What crosses between processes, as types only: one interface a message, one union.
+ *
+ * @module
+ */
+
+import type { StartRecord } from "../memory/boot.ts";
+
+/** A value as it crosses: bytes, and the things that bytes cannot hold. */
+export interface Encoded {
+  /** Holds the encoded value in its first `length` bytes; reused by the next `encode()`. */
+  bytes: Uint8Array;
+  /** Number of bytes used. */
+  length: number;
+  /** SharedArrayBuffers, ports and moved buffers, by index; they travel beside the bytes. */
+  attachments: unknown[];
+  /** Those of the attachments that are moved rather than shared. */
+  transfer: Transferable[];
+}
+
+/** How a function travels. Plain data (but for the scope's values), so that the codec can carry it. */
+export type TargetRef =
+  | SourceRef
+  | ModuleRef;
+
+/** A function as source text, with the values of its free names. */
+export interface SourceRef {
+  kind: "source";
+  /** Shown in errors. */
+  name: string;
+  /** A JavaScript expression that evaluates, in strict mode, to the function. */
+  source: string;
+  /** Free name → what it stands for. Empty for a plain function. */
+  scope: [name: string, binding: ScopeBinding][];
+}
+
+/** One entry of a closure's scope. */
+export type ScopeBinding =
+  | { kind: "data"; value: unknown }
+  | { kind: "target"; target: TargetRef }
+  | { kind: "export"; name: string };
+
+/** A function as "module URL + name". */
+export interface ModuleRef {
+  kind: "module";
+  /** Absolute URL. */
+  module: string;
+  /** Name of the export or, if `task`, the name under which task() registered it. */
+  name: string;
+  /** Whether the function was registered by task() rather than exported. */
+  task: boolean;
+}
+
+/** A value ready for a port. */
+export interface Packed {
+  bytes: Uint8Array;
+  attachments: unknown[];
+}
+
+/** What a process runs, beyond a plain function. */
+export type Payload = CallPayload | TaskLoopPayload;
+
+/** Runs one function. */
+export interface CallPayload {
+  kind: "call";
+  target: Packed;
+  args: Packed;
+}
+
+/** Runs a pool's tasks; see task_loop.ts. */
+export interface TaskLoopPayload {
+  kind: "tasks";
+  /** Channel from the pool, for definitions of functions; a raw port. */
+  port: unknown;
+  tasks: SharedArrayBuffer;
+  results: SharedArrayBuffer;
+  claims: SharedArrayBuffer;
+  /** Which of the claims is this worker's. */
+  slot: number;
+}
+
+/** Sent by any process to the main process. */
+export type Request = StartRequest | StopRequest | DepositRequest | FetchRequest;
+
+/** Start a process. The record's `link` is still missing. */
+export interface StartRequest {
+  kind: "start";
+  record: StartRecord;
+  transfer: Transferable[];
+}
+
+/** Stop the worker of a process that has been marked as ended. */
+export interface StopRequest {
+  kind: "stop";
+  pid: number;
+}
+
+/** Keep attachments for whoever gets the bytes. */
+export interface DepositRequest {
+  kind: "deposit";
+  token: number;
+  attachments: unknown[];
+  transfer: Transferable[];
+}
+
+/** Hand out what was deposited; `done` is woken when the reply lies in the port. */
+export interface FetchRequest {
+  kind: "fetch";
+  token: number;
+  done: SharedArrayBuffer;
+}
+
+/** Answer to a {@linkcode FetchRequest}. */
+export interface FetchReply {
+  token: number;
+  attachments: unknown[];
+}

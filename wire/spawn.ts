@@ -1,0 +1,142 @@
+/**
+ * Starting and stopping processes.
+ *
+ * **All workers are started by the main process**, whoever asked. So a process outlives its parent, as
+ * in Python; the runtime's own quirks of nested workers (on Deno, a stall of 500 ms each) do not
+ * matter; and one place hears of every end. A request waits for the main process to look at it: at
+ * once if it is idle or waiting in this library, otherwise when it gets back to its event loop.
+ *
+ * @module
+ */
+
+import { boot, BOOT_KEY, type StartRecord } from "../memory/boot.ts";
+import {
+  bootRecord,
+  controlBuffer,
+  ended,
+  endProcess,
+  exitCodeOf,
+  newPid,
+  ownPid,
+  stateIndex,
+  TERMINATED,
+} from "../memory/control.ts";
+import { type NativeWorker, runtime } from "../runtime/mod.ts";
+import { closeLink, onRequest, openLink, request } from "./link.ts";
+import type { StartRequest, StopRequest } from "./protocol.ts";
+
+/** What to start. */
+export interface SpawnOptions {
+  /** URL of the worker module. */
+  module: string;
+  name: string;
+  identity: string;
+  daemon: boolean;
+  plain: StartRecord["plain"];
+  payload: unknown;
+  transfer: Transferable[];
+}
+
+interface RunningWorker {
+  native: NativeWorker;
+  record: StartRecord;
+  /** Resolves when the runtime has reported the end: all output has come through by then. */
+  closed: Promise<void>;
+}
+
+// A runtime that fails to report an end must not hold up whoever waits for the process.
+const CLOSE_MS = 1000;
+
+const workers = new Map<number, RunningWorker>();
+let entry: string | undefined;
+
+/** Name and pid of this process. */
+export const ownName: string = bootRecord?.start.name ?? "MainProcess";
+
+/** Starts a process. Returns its pid. */
+export function spawn(options: SpawnOptions): number {
+  const { transfer, ...rest } = options;
+  const pid = newPid();
+  const record: StartRecord = {
+    key: BOOT_KEY,
+    control: controlBuffer,
+    state: stateIndex(pid),
+    pid,
+    parent: { pid: ownPid, name: ownName },
+    link: undefined,
+    ...rest,
+  };
+  try {
+    request({ kind: "start", record, transfer }, transfer);
+  } catch (error) {
+    endProcess(pid, 1, true);
+    throw error;
+  }
+  return pid;
+}
+
+/** Ends a process from outside, with the given exit code. Harmless after its end. */
+export function stop(pid: number, code: number): void {
+  if (endProcess(pid, code, false)) request({ kind: "stop", pid });
+}
+
+/** Resolves with the exit code when the process has ended and its output has come through. */
+export async function closed(pid: number): Promise<number> {
+  const code = await ended(pid);
+  const worker = workers.get(pid);
+  if (worker !== undefined) {
+    let timer;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSE_MS));
+    await Promise.race([worker.closed, late]);
+    clearTimeout(timer);
+  }
+  return code;
+}
+
+function start({ record, transfer }: StartRequest): void {
+  const { pid } = record;
+  // Terminated before it was started.
+  if (exitCodeOf(pid) !== null) return;
+  // Tools that keep functions' names (esbuild's keepNames) call this helper inside of them.
+  entry ??= `const __name = (value) => value;\n${runtime.entryText(String(boot))}`;
+  const link = openLink(pid);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const native = runtime.startWorker({
+    entry,
+    message: { ...record, link },
+    transfer: [...transfer, link],
+    onExit(code, error) {
+      workers.delete(pid);
+      // On every orderly way out the worker itself has marked its end, and said why.
+      if (endProcess(pid, code, true) && error !== undefined) {
+        console.error(`Process ${record.name} (pid ${pid}) was lost:`, error);
+      }
+      closeLink(pid);
+      stopDaemonsOf(pid);
+      resolve();
+    },
+  });
+  if (record.daemon) native.unref();
+  workers.set(pid, { native, record, closed: promise });
+}
+
+function stopDaemonsOf(parent: number): void {
+  for (const { record } of workers.values()) {
+    if (record.daemon && record.parent.pid === parent) stop(record.pid, TERMINATED);
+  }
+}
+
+if (bootRecord === undefined) {
+  onRequest("start", (message, from) => {
+    const asked = message as StartRequest;
+    try {
+      start(asked);
+    } catch (error) {
+      endProcess(asked.record.pid, 1, true);
+      closeLink(asked.record.pid);
+      if (from === undefined) throw error;
+      console.error(`Process ${asked.record.name} (pid ${asked.record.pid}) did not start:`, error);
+    }
+  });
+  onRequest("stop", (message) => workers.get((message as StopRequest).pid)?.native.terminate());
+}

@@ -1,0 +1,121 @@
+/**
+ * From a {@linkcode TargetRef} back to a function: the receiver's half of `target_ref.ts`, apart from
+ * it so that a process which only runs functions does not load the parser.
+ *
+ * @module
+ */
+
+import { TargetError } from "../errors.ts";
+import { exportNamed } from "./exports.ts";
+import type { ModuleRef, ScopeBinding, SourceRef, TargetRef } from "./protocol.ts";
+import { type AnyFunction, taskNamed } from "./tasks.ts";
+
+/** Imports a module by absolute URL. */
+export type ImportModule = (url: string) => Promise<Record<string, unknown>>;
+
+/**
+ * Makes the function that a reference describes.
+ *
+ * Nothing is remembered: each call compiles or imports anew, so that the caller decides what is worth
+ * keeping.
+ *
+ * @param ref What `describeTarget()` made.
+ * @param importModule Imports a module, usually `(url) => import(url)`.
+ * @returns The function.
+ * @throws {TargetError} If the module lacks the function, or the source does not compile here.
+ */
+export async function resolveTarget(
+  ref: TargetRef,
+  importModule: ImportModule,
+): Promise<AnyFunction> {
+  if (ref.kind === "module") return await resolveModule(ref, importModule);
+  const values: unknown[] = [];
+  for (const [name, binding] of ref.scope) {
+    values.push(await resolveBinding(ref, name, binding, importModule));
+  }
+  return compile(ref, values);
+}
+
+async function resolveModule(ref: ModuleRef, importModule: ImportModule): Promise<AnyFunction> {
+  const { module, name } = ref;
+  const exports = await importModule(module);
+  if (ref.task) {
+    const fn = taskNamed(module, name);
+    if (fn !== undefined) return fn;
+    throw new TargetError(
+      `Cannot run task "${name}": ${module} was imported, but did not register it; ` +
+        `call task(import.meta, ${name}) at the top level of the module, on every run`,
+    );
+  }
+  // Own properties only: a name such as "constructor" must not reach what every object inherits.
+  if (!Object.hasOwn(exports, name)) {
+    throw new TargetError(
+      `Cannot run "${name}" of ${module}: the module has no export of that name, but ` +
+        (Object.keys(exports).map((key) => `"${key}"`).join(", ") || "none at all"),
+    );
+  }
+  const fn = exports[name];
+  if (typeof fn !== "function") {
+    throw new TargetError(
+      `Cannot run "${name}" of ${module}: it must be a function, but is ${
+        fn === null ? "null" : `a value of type ${typeof fn}`
+      }`,
+    );
+  }
+  return fn as AnyFunction;
+}
+
+async function resolveBinding(
+  ref: SourceRef,
+  name: string,
+  binding: ScopeBinding,
+  importModule: ImportModule,
+): Promise<unknown> {
+  switch (binding.kind) {
+    case "data":
+      return binding.value;
+    case "target":
+      return await resolveTarget(binding.target, importModule);
+    case "export": {
+      const value = exportNamed(binding.name);
+      if (value !== undefined) return value;
+      throw new TargetError(
+        `Cannot run function "${ref.name}": its scope's "${name}" is the library's ` +
+          `${binding.name}, which no module loaded in this process exports`,
+      );
+    }
+  }
+}
+
+function compile(ref: SourceRef, values: unknown[]): AnyFunction {
+  let fn: unknown;
+  try {
+    fn = compileSource(ref.source, ref.scope.map(([name]) => name), values);
+  } catch (error) {
+    throw new TargetError(
+      `Cannot run function "${ref.name}": this runtime does not compile its source: ${error}`,
+      { cause: error },
+    );
+  }
+  // An arrow gets its name from where it is assigned, which has stayed behind.
+  if (typeof fn === "function" && fn.name === "" && ref.name !== "anonymous") {
+    Object.defineProperty(fn, "name", { value: ref.name, configurable: true });
+  }
+  return fn as AnyFunction;
+}
+
+/**
+ * Evaluates an expression in strict mode, in the global scope and the given names.
+ *
+ * @param expression A JavaScript expression.
+ * @param names The names that it may use besides globals.
+ * @param values What they stand for, in the same order.
+ * @returns The expression's value.
+ */
+export function compileSource(
+  expression: string,
+  names: readonly string[],
+  values: readonly unknown[],
+): unknown {
+  return new Function(...names, `"use strict";\nreturn ${expression};`)(...values);
+}
