@@ -11,9 +11,9 @@ import "./queue.ts";
 import "./shared.ts";
 import "./sync.ts";
 import { bootRecord } from "./memory/control.ts";
+import { onMissingExport } from "./wire/exports.ts";
 import { unpack } from "./wire/packet.ts";
-import type { CallPayload, Payload } from "./wire/protocol.ts";
-import type { TargetRef } from "./wire/protocol.ts";
+import type { CallPayload, Payload, TargetRef } from "./wire/protocol.ts";
 import { resolveTarget } from "./wire/target_resolve.ts";
 import { runTasks } from "./wire/task_loop.ts";
 
@@ -27,6 +27,9 @@ async function load(): Promise<() => unknown> {
   if (payload.kind === "tasks") return () => runTasks(payload);
   return await loadCall(payload);
 }
+
+// A target's scope may name what this module does not import: a Process, a Pool.
+onMissingExport(() => import("./mod.ts"));
 
 async function loadCall({ target, args }: CallPayload): Promise<() => unknown> {
   const { importModule } = bootRecord!.inside;

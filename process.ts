@@ -39,7 +39,6 @@ import { describeTarget } from "./wire/target_ref.ts";
 import type { Target } from "./target.ts";
 import { WORKER_URL } from "./_worker.ts";
 
-export { ClosedError, ProcessError };
 export type { Target, WaitOptions, WaitSyncOptions };
 
 /** Options of a {@linkcode Process}. */
@@ -207,7 +206,6 @@ export class Process<Args extends unknown[] = unknown[]> implements AsyncDisposa
     if (this.#pid !== null) {
       throw new ProcessError(`Cannot start ${this.#name}: it has been started before`);
     }
-    checkMayStart(this.#name);
     const target = this.#target as TargetRef;
     const plain = plainCall(target, this.#args as Args, this.#transfer);
     const transfer: Transferable[] = [];
@@ -351,23 +349,6 @@ function plainCall(
 function isPrimitive(value: unknown): boolean {
   return value === null || (typeof value !== "object" && typeof value !== "function" &&
     typeof value !== "symbol");
-}
-
-/** Throws unless this process may start a child now; `what` is named in the error. */
-export function checkMayStart(what: string): void {
-  if (bootRecord === undefined) return;
-  if (bootRecord.start.daemon) {
-    throw new ProcessError(`Cannot start ${what}: ${ownName} is a daemon, which has no children`);
-  }
-  if (bootRecord.importing > 0) throw new ProcessError(mainGuardText(what));
-}
-
-function mainGuardText(what: string): string {
-  return `Cannot start ${what}: this module is just being imported for ${ownName}, and would start ` +
-    "processes without end. Start processes only where the module is the program:\n\n" +
-    "    if (import.meta.main) {\n      // start processes here\n    }\n\n" +
-    "In an executable made by `bun build --compile`, where import.meta.main is true everywhere, use " +
-    "`if (isMainProcess())`.";
 }
 
 /** What a process does after its target has settled: Python's exit function. */

@@ -35,7 +35,6 @@ import { registerExports } from "./wire/exports.ts";
 import { fromInbox, fromInboxSync, toItem } from "./wire/packet.ts";
 import { registerShareable } from "./wire/shareable.ts";
 
-export { ClosedError, QueueEmptyError, QueueFullError };
 export type { WaitOptions, WaitSyncOptions };
 
 /** Options of a {@linkcode Queue}. */

@@ -31,7 +31,6 @@ import { Line, PENDING, waitSync } from "./memory/wait.ts";
 import { registerExports } from "./wire/exports.ts";
 import { registerShareable } from "./wire/shareable.ts";
 
-export { ProcessError, TimeoutError };
 export type { WaitOptions, WaitSyncOptions };
 
 /** What acquiring a lock returns: releases it once, by `using` or by hand. */

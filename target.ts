@@ -14,14 +14,14 @@
  *
  * const plain = (n: number) => Math.sqrt(n);
  *
- * const name = task(import.meta, function name(path: string) {
+ * const base = task(import.meta, function base(path: string) {
  *   return basename(path);
  * });
  *
  * const factor = 3;
  * const scaled = closure((n: number) => n * factor, { factor });
  *
- * console.log(plain(9), name("/a/b"), scaled(2)); // 3 b 6
+ * console.log(plain(9), base("/a/b"), scaled(2)); // 3 b 6
  * ```
  *
  * @module

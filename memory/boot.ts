@@ -73,7 +73,9 @@ export function boot(start: StartRecord, inside: Inside): void {
   const prepare = async (): Promise<() => unknown> => {
     if (start.plain !== null) {
       const { source, args } = start.plain;
-      const target = new Function(`"use strict"; return (${source});`)();
+      const target = new Function(
+        `"use strict"; return (${source});\n//# sourceURL=multiprocessing:target`,
+      )();
       return () => target(...args);
     }
     record.importing++;

@@ -10,7 +10,7 @@
 
 import { hold, release } from "../runtime/mod.ts";
 import { bootRecord, checkAlive } from "./control.ts";
-import { sleep, sleepSync, wake } from "./futex.ts";
+import { sleep, sleepSync, type SleepResult, wake } from "./futex.ts";
 
 /** Nothing to have yet. */
 export const PENDING: unique symbol = Symbol("pending");
@@ -21,10 +21,8 @@ export const SLICE_MS = 250;
 /** The main process serves its children this often while it blocks. */
 const SERVICE_MS = 10;
 
-/** A wait in the making. */
-export interface Attempt<T> {
-  /** Tries once. Returns the outcome or, having set the word to sleep on, `PENDING`. */
-  attempt(): T | typeof PENDING;
+/** Where to sleep. */
+export interface SleepSpot {
   /** The word to sleep on, and the value it was seen to have. */
   readonly cells: Int32Array;
   readonly index: number;
@@ -33,6 +31,12 @@ export interface Attempt<T> {
   readonly sleepers?: number | undefined;
   /** Sleep at most so many milliseconds before the next attempt; `SLICE_MS` if undefined. */
   readonly patience?: number | undefined;
+}
+
+/** A wait in the making. */
+export interface Attempt<T> extends SleepSpot {
+  /** Tries once. Returns the outcome or, having set where to sleep, `PENDING`. */
+  attempt(): T | typeof PENDING;
   /** Whether the first in line has taken what it can no longer give back: it waits on, come what may. */
   readonly committed?: boolean;
   /** Called when the wait is given up: leaves the state as if it had never begun. */
@@ -159,11 +163,18 @@ export class Line {
   }
 
   async #sleep(wait: Attempt<unknown>): Promise<void> {
-    const { cells, index, expected, sleepers, patience = SLICE_MS } = wait;
-    if (sleepers !== undefined) Atomics.add(cells, sleepers, 1);
-    const result = await sleep(cells, index, expected, patience);
-    if (sleepers !== undefined) Atomics.sub(cells, sleepers, 1);
+    const { cells, index } = wait;
+    const result = await nap(wait);
     // Everybody here gave up while we slept: the wake-up was meant for somebody elsewhere.
     if (result === "ok" && this.#waiters.size === 0) wake(cells, index, 1);
   }
+}
+
+/** Sleeps where the last attempt said, for one slice at most. The caller keeps the event loop alive. */
+export async function nap(spot: SleepSpot): Promise<SleepResult> {
+  const { cells, index, expected, sleepers, patience = SLICE_MS } = spot;
+  if (sleepers !== undefined) Atomics.add(cells, sleepers, 1);
+  const result = await sleep(cells, index, expected, patience);
+  if (sleepers !== undefined) Atomics.sub(cells, sleepers, 1);
+  return result;
 }

@@ -1,4 +1,4 @@
-import { setInterval } from "node:timers";
+import { setImmediate, setInterval } from "node:timers";
 
 // The longest interval there is: it is never meant to fire.
 const FOREVER_MS = 2 ** 31 - 1;
@@ -21,4 +21,9 @@ export function hold(): void {
 /** Undoes one {@linkcode hold}. */
 export function release(): void {
   if (--holders === 0) keeper?.unref();
+}
+
+/** Lets the event loop go round once: timers, sockets and messages get their turn. */
+export function yieldLoop(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

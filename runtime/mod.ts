@@ -16,5 +16,5 @@ import { node } from "./node.ts";
 export const runtime: RuntimeAdapter = { deno, bun, node }[detectRuntime()];
 
 export type { Inside, NativeWorker, RuntimeAdapter } from "./adapter.ts";
-export { hold, release } from "./loop.ts";
+export { hold, release, yieldLoop } from "./loop.ts";
 export { openChannel, type Port, receive, wrapPort } from "./port.ts";

@@ -35,5 +35,11 @@ export function wrapPort(raw: unknown): Port {
 
 /** Takes the next message of a port without the event loop, or nothing if there is none. */
 export function receive(port: Port): { message: unknown } | undefined {
-  return receiveMessageOnPort(port.raw as unknown as MessagePort);
+  try {
+    return receiveMessageOnPort(port.raw as unknown as MessagePort);
+  } catch (error) {
+    // Deno throws this where the others return undefined: the other end has gone.
+    if (error instanceof TypeError) return undefined;
+    throw error;
+  }
 }

@@ -156,6 +156,8 @@ test("describeTarget() names each captured name and its mend", () => {
 test("describeTarget() says how a function may call itself", () => {
   const fact = (n: number): number => n < 2 ? 1 : n * fact(n - 1);
   assertStringIncludes(refusal(fact), 'write it as a declaration, "function fact"');
+  const fn = fact;
+  assertStringIncludes(refusal(() => fn(1)), "fn: import fn in the function's module");
 });
 
 test("describeTarget() refuses all that source text cannot carry, with a mend", () => {

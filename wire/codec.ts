@@ -28,7 +28,7 @@ import { Packr, RESERVE_START_SPACE, RESET_BUFFER_MODE, Unpackr } from "msgpackr
 import { EncodingError } from "../errors.ts";
 import { describe } from "./error_envelope.ts";
 import { GraphReader, GraphWriter } from "./graph.ts";
-import { isNumberArray, isPlainPrimitive, TreeCheck } from "./plain.ts";
+import { hasNumbersOnly, isDense, isPlainPrimitive, TreeCheck } from "./plain.ts";
 import type { Encoded } from "./protocol.ts";
 import { viewClass, viewNumber } from "./views.ts";
 
@@ -46,6 +46,8 @@ const GRAPH = 10;
 
 /** Up to this length a loop over characters beats the runtime's text codec. */
 const MAX_ASCII = 24;
+/** Up to so many numbers it is not worth to make a view of them. */
+const MAX_SINGLE = 32;
 /** A buffer of at most so many bytes is kept for the next value. */
 const MAX_KEPT = 4 * 1024 * 1024;
 const MIN_BUFFER = 4096;
@@ -129,7 +131,7 @@ export function encodeThrown(thrown: unknown): Encoded {
   try {
     return encode(thrown, { root: "what was thrown" });
   } catch (error) {
-    return encode(new EncodingError(`${describe(error)} (it was ${describe(thrown)})`));
+    return encode(new EncodingError(`${reason(error)} (it was ${describe(thrown)})`));
   }
 }
 
@@ -238,11 +240,20 @@ function object(value: object, options: EncodeOptions): Encoded {
   return graph(value, options);
 }
 
+function isNumberArray(value: unknown[]): value is number[] {
+  return hasNumbersOnly(value) && isDense(value) &&
+    Object.getPrototypeOf(value) === Array.prototype;
+}
+
 function numbers(values: number[]): Encoded {
   const length = 8 + 8 * values.length;
   const scratch = take(length);
   const target = scratch.numbers;
-  for (let at = 0; at < values.length; at++) target[1 + at] = values[at]!;
+  for (let at = 0; at < values.length; at++) {
+    const each: unknown = values[at];
+    if (typeof each !== "number") throw new Error("a getter gave a number only once");
+    target[1 + at] = each;
+  }
   scratch.bytes[0] = NUMBERS;
   return done(scratch, length);
 }
@@ -317,7 +328,7 @@ function handOut(bytes: Uint8Array, length: number): Encoded {
 // ─────────────────────────────────────────────────────────────────────────────── decoding
 
 function readNumber(bytes: Uint8Array, start: number, end: number): number {
-  if (end - start !== 8) throw new Error("a number has 8 bytes");
+  if (end - start !== 8) throw new Error("a number must have 8 bytes");
   for (let at = 0; at < 8; at++) itsBytes[at] = bytes[start + at]!;
   return oneNumber[0]!;
 }
@@ -329,10 +340,17 @@ function readAscii(bytes: Uint8Array, start: number, end: number): string {
 }
 
 function readNumbers(bytes: Uint8Array, start: number, end: number): number[] {
-  if (start > end) throw new Error("numbers begin at the 8th byte");
+  const length = (end - start) / 8;
+  if (!(Number.isInteger(length) && length >= 0)) throw new Error("numbers must have 8 bytes each");
+  const values: number[] = new Array(length);
+  if (length <= MAX_SINGLE) {
+    for (let at = 0; at < length; at++, start += 8) {
+      values[at] = readNumber(bytes, start, start + 8);
+    }
+    return values;
+  }
   const source = new Float64Array(copy(bytes, start, end));
-  const values: number[] = new Array(source.length);
-  for (let at = 0; at < source.length; at++) values[at] = source[at]!;
+  for (let at = 0; at < length; at++) values[at] = source[at]!;
   return values;
 }
 

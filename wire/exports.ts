@@ -38,3 +38,21 @@ export function exportName(value: unknown): string | undefined {
 export function exportNamed(name: string): unknown {
   return byName.get(name);
 }
+
+let loadAll: () => Promise<unknown> = () => Promise.resolve();
+
+/** Sets how the modules of the library that a process has not loaded yet are loaded. */
+export function onMissingExport(load: () => Promise<unknown>): void {
+  loadAll = load;
+}
+
+/**
+ * What the library exports under a name; loads the library's other modules if that takes them.
+ *
+ * @param name The name.
+ * @returns The export, or `undefined` if there is none of that name.
+ */
+export async function loadExport(name: string): Promise<unknown> {
+  if (!byName.has(name)) await loadAll();
+  return byName.get(name);
+}

@@ -20,7 +20,8 @@
 
 import { EncodingError } from "../errors.ts";
 import { describe } from "./error_envelope.ts";
-import { ATTACHED, type Kind, kindOf, KINDS, Unsendable } from "./kinds.ts";
+import { kindOf } from "./kind_of.ts";
+import { ATTACHED, type Kind, KINDS, Unsendable } from "./kinds.ts";
 import { isPlainPrimitive, type PlainPrimitive } from "./plain.ts";
 import { Transfer } from "./transfer.ts";
 
@@ -162,10 +163,12 @@ export class GraphWriter {
   }
 
   /** Puts off the decision whether the thing that is being taken apart is moved or copied. */
-  settleLater(kind: Kind): void {
+  settleLater(mustMove = false): void {
     const { source } = this.#entries[this.#current]!;
     // What an error carries along is given up now, rather than fail the error at the end.
-    if (this.#trials > 0 && !this.moved.has(source as object)) kind.settle!(source, this);
+    if (mustMove && this.#trials > 0 && !this.moved.has(source as object)) {
+      throw new Unsendable("it is not among what is moved");
+    }
     this.#late.push(this.#current);
   }
 
@@ -180,6 +183,11 @@ export class GraphWriter {
           "list ArrayBuffers, MessagePorts and streams only",
         );
       }
+      if (each instanceof ArrayBuffer && each.detached) {
+        throw new Unsendable(
+          "its list of transferables holds an ArrayBuffer that was moved before",
+        );
+      }
       this.moved.add(each);
     }
   }
@@ -190,19 +198,20 @@ export class GraphWriter {
       if (entry.node !== undefined) continue; // Already, as part of an error.
       this.#current = index;
       this.reading = undefined;
-      entry.node = [entry.kind.tag, ...entry.kind.flatten(entry.source, this)];
+      entry.node = [entry.kind.tag];
+      entry.kind.flatten(entry.source, entry.node, this);
     }
     this.#current = -1;
   }
 
   #settle(): void {
     for (const index of this.#late) {
-      const { source, kind, parent, step } = this.#entries[index]!;
+      const entry = this.#entries[index]!;
+      const { source, kind, parent, step } = entry;
       this.#current = parent;
       this.reading = step;
-      this.#entries[index]!.node = this.moved.has(source as object)
-        ? [ATTACHED.tag, this.attach(source)]
-        : [kind.tag, ...kind.settle!(source, this)];
+      if (this.moved.has(source as object)) entry.node = [ATTACHED.tag, this.attach(source)];
+      else kind.settle!(source, entry.node!, this);
     }
     this.#current = -1;
     const present = new Set(this.attachments);
@@ -269,8 +278,8 @@ export class GraphReader {
   complete(slot: Slot | undefined): unknown {
     const value = this.value(slot);
     for (let index; (index = this.#unfilled.pop()) !== undefined;) {
-      const [tag, ...parts] = this.#graph[2][index]!;
-      KINDS[tag]!.fill!(this.#made[index], parts, this);
+      const node = this.#graph[2][index]!;
+      KINDS[node[0]]!.fill!(this.#made[index], node, this);
     }
     return value;
   }
@@ -318,7 +327,7 @@ export class GraphReader {
     const kind = Array.isArray(node) ? KINDS[node[0]] : undefined;
     if (kind === undefined) throw new Error(`node ${index} is of no known kind`);
     this.#made[index] = IN_THE_MAKING;
-    this.#made[index] = kind.create(node!.slice(1) as Slot[], this);
+    this.#made[index] = kind.create(node!, this);
     if (kind.fill !== undefined) this.#unfilled.push(index);
     return this.#made[index];
   }

@@ -1,5 +1,6 @@
 /**
- * The kinds of things a graph can hold: how each is taken apart into slots, and made again.
+ * The kinds of things a graph can hold: how each is taken apart into slots, and made again. Which kind
+ * a thing is of says `kind_of.ts`.
  *
  * | tag | kind      | parts                                                             |
  * |-----|-----------|-------------------------------------------------------------------|
@@ -26,22 +27,21 @@
  * @module
  */
 
-import { describe, emptyError, fillError, toEnvelope } from "./error_envelope.ts";
-import type { GraphReader, GraphWriter, Slot, Step } from "./graph.ts";
-import { isDense } from "./plain.ts";
+import { describe, emptyError, type ErrorField, fillError, toEnvelope } from "./error_envelope.ts";
+import type { GraphReader, GraphWriter, Node } from "./graph.ts";
 import { type Shareable, shareableNamed, shareableWith } from "./shareable.ts";
-import { builtInViewNumber, tracksLength, TYPED_ARRAY_PROTOTYPE, viewClass } from "./views.ts";
+import { builtInViewNumber, tracksLength, viewClass } from "./views.ts";
 
-/** How one kind of things crosses. */
+/** How one kind of things crosses. A node begins with the kind's tag; its parts follow. */
 interface KindSpec<T> {
-  /** Takes it apart. */
-  flatten(source: T, writer: GraphWriter): Slot[];
-  /** Takes it apart once it is clear that it is not moved; only what can be moved has this. */
-  settle?(source: T, writer: GraphWriter): Slot[];
+  /** Takes it apart: puts the parts into the node. */
+  flatten(source: T, node: Node, writer: GraphWriter): void;
+  /** Does so once it is clear that it is not moved; only what can be moved has this. */
+  settle?(source: T, node: Node, writer: GraphWriter): void;
   /** Makes it, without what can refer back to it. */
-  create(parts: Slot[], reader: GraphReader): unknown;
+  create(node: Node, reader: GraphReader): unknown;
   /** Puts in what can refer back to it. */
-  fill?(made: T, parts: Slot[], reader: GraphReader): void;
+  fill?(made: T, node: Node, reader: GraphReader): void;
 }
 
 /** A {@linkcode KindSpec} with its tag. */
@@ -75,139 +75,138 @@ function define<T>(spec: KindSpec<T>): Kind {
   return kind;
 }
 
-const OBJECT = define<Record<string, unknown>>({
-  flatten(source, writer) {
-    const parts: Slot[] = [];
+/** Objects, of whatever class of the user's. */
+export const OBJECT: Kind = define<Record<string, unknown>>({
+  flatten(source, node, writer) {
     for (const key of Object.keys(source)) {
-      parts.push(writer.key(key), writer.slot(source[key], key));
+      node.push(writer.key(key), writer.slot(source[key], key));
     }
-    return parts;
   },
   create: () => ({}),
-  fill(made, parts, reader) {
-    for (let at = 0; at < parts.length; at += 2) {
-      setOwn(made, reader.key(parts[at]), reader.value(parts[at + 1]));
+  fill(made, node, reader) {
+    for (let at = 1; at < node.length; at += 2) {
+      setOwn(made, reader.key(node[at]), reader.value(node[at + 1]));
     }
   },
 });
 
-const ARRAY = define<unknown[]>({
-  flatten(source, writer) {
-    const parts: Slot[] = [];
+/** Arrays without holes and other properties. */
+export const ARRAY: Kind = define<unknown[]>({
+  flatten(source, node, writer) {
     for (let at = 0; at < source.length; at++) {
       writer.reading = at;
-      parts.push(writer.slot(source[at], at));
+      node.push(writer.slot(source[at], at));
     }
-    return parts;
   },
   create: () => [],
-  fill(made, parts, reader) {
-    for (const part of parts) made.push(reader.value(part));
+  fill(made, node, reader) {
+    for (let at = 1; at < node.length; at++) made.push(reader.value(node[at]));
   },
 });
 
-const SPARSE = define<Record<string, unknown> & { length: number }>({
-  flatten(source, writer) {
-    const elements: Slot[] = [];
-    const others: Slot[] = [];
-    for (const key of Object.keys(source)) {
-      const index = isIndex(key) ? Number(key) : undefined;
-      if (index === undefined) others.push(writer.key(key), writer.slot(source[key], key));
-      else elements.push(writer.reading = index, writer.slot(source[key], index));
-    }
-    return [source.length, elements.length, ...elements, ...others];
-  },
-  create: ([length, ...parts]) => emptyArray(Number(length), parts.length),
-  fill(made, [length, count, ...parts], reader) {
-    for (let at = 0; at < parts.length; at += 2) {
-      const index = at < Number(count) ? Number(parts[at]) : undefined;
-      if (index !== undefined && !(index < Number(length))) {
-        throw new Error("an index is out of range");
-      }
-      setOwn(made, index?.toString() ?? reader.key(parts[at]), reader.value(parts[at + 1]));
-    }
-  },
-});
-
-const MAP = define<Map<unknown, unknown>>({
-  flatten(source, writer) {
-    const parts: Slot[] = [];
-    Map.prototype.forEach.call(source, (value, key) => {
-      const at = parts.length / 2;
-      parts.push(
-        writer.slot(key, () => `.keys()[${at}]`),
-        writer.slot(value, () => entryText(key, at)),
-      );
+/** All other arrays. */
+export const SPARSE: Kind = define<Record<string, unknown> & { length: number }>({
+  flatten(source, node, writer) {
+    const keys = Object.keys(source);
+    const count = keys.findLastIndex(isIndex) + 1; // Indices come first, always.
+    node.push(source.length, count);
+    keys.forEach((key, at) => {
+      const step = at < count ? Number(key) : key;
+      const name = at < count ? writer.reading = Number(key) : writer.key(key);
+      node.push(name, writer.slot(source[key], step));
     });
-    return parts;
+  },
+  create: ([, length, , ...parts]) => emptyArray(Number(length), parts.length),
+  fill(made, node, reader) {
+    const [, length, count] = node as [number, number, number];
+    for (let at = 3; at < node.length; at += 2) {
+      const isElement = at < 3 + 2 * count;
+      if (isElement && !(Number(node[at]) < length)) throw new Error("an index is out of range");
+      setOwn(made, isElement ? String(node[at]) : reader.key(node[at]), reader.value(node[at + 1]));
+    }
+  },
+});
+
+/** Maps. */
+export const MAP: Kind = define<Map<unknown, unknown>>({
+  flatten(source, node, writer) {
+    let at = 0;
+    Map.prototype.forEach.call(source, (value, key) => {
+      const entry = at++;
+      node.push(writer.slot(key, () => `.keys()[${entry}]`));
+      node.push(writer.slot(value, () => entryText(key, entry)));
+    });
   },
   create: () => new Map(),
-  fill(made, parts, reader) {
-    for (let at = 0; at < parts.length; at += 2) {
-      made.set(reader.value(parts[at]), reader.value(parts[at + 1]));
+  fill(made, node, reader) {
+    for (let at = 1; at < node.length; at += 2) {
+      made.set(reader.value(node[at]), reader.value(node[at + 1]));
     }
   },
 });
 
-const SET = define<Set<unknown>>({
-  flatten(source, writer) {
-    const parts: Slot[] = [];
+/** Sets. */
+export const SET: Kind = define<Set<unknown>>({
+  flatten(source, node, writer) {
+    let at = 0;
     Set.prototype.forEach.call(source, (member) => {
-      const at = parts.length;
-      parts.push(writer.slot(member, () => `.values()[${at}]`));
+      const index = at++;
+      node.push(writer.slot(member, () => `.values()[${index}]`));
     });
-    return parts;
   },
   create: () => new Set(),
-  fill(made, parts, reader) {
-    for (const part of parts) made.add(reader.value(part));
+  fill(made, node, reader) {
+    for (let at = 1; at < node.length; at++) made.add(reader.value(node[at]));
   },
 });
 
-const DATE = define<Date>({
-  flatten: (source) => [Date.prototype.getTime.call(source)],
-  create: ([time]) => new Date(Number(time)),
+/** Dates. */
+export const DATE: Kind = define<Date>({
+  flatten: (source, node) => void node.push(Date.prototype.getTime.call(source)),
+  create: ([, time]) => new Date(Number(time)),
 });
 
-const REGEXP = define<RegExp>({
-  flatten: (source, writer) => [writer.slot(source.source), source.flags],
-  create: ([source, flags], reader) => new RegExp(reader.text(source), reader.text(flags)),
+/** Regular expressions; `lastIndex` starts anew. */
+export const REGEXP: Kind = define<RegExp>({
+  flatten: (source, node, writer) => void node.push(writer.slot(source.source), source.flags),
+  create: ([, source, flags], reader) => new RegExp(reader.text(source), reader.text(flags)),
 });
 
-const BOXED = define<Number | String | Boolean | BigInt>({
-  flatten: (source, writer) => [writer.slot(source.valueOf())],
-  create: ([slot], reader) => Object(reader.value(slot)),
+/** Objects around primitives. */
+export const BOXED: Kind = define<{ valueOf(): unknown }>({
+  flatten: (source, node, writer) => void node.push(writer.slot(source.valueOf())),
+  create: ([, primitive], reader) => Object(reader.value(primitive)),
 });
 
-const BIGINT = define<bigint>({
-  flatten: (source) => [source.toString(16)],
-  create([digits], reader) {
+/** Bigints beyond 64 bits. */
+export const BIGINT: Kind = define<bigint>({
+  flatten: (source, node) => void node.push(source.toString(16)),
+  create([, digits], reader) {
     const text = reader.text(digits);
     return text.startsWith("-") ? -BigInt(`0x${text.slice(1)}`) : BigInt(`0x${text}`);
   },
 });
 
-const NEGATIVE0 = define<number>({ flatten: () => [], create: () => -0 });
+/** The number -0. */
+export const NEGATIVE0: Kind = define<number>({ flatten() {}, create: () => -0 });
 
-const STRING = define<string>({
-  flatten: (source) => [JSON.stringify(source)],
-  create: ([json], reader) => String(JSON.parse(reader.text(json))),
+/** Strings that msgpackr would alter. */
+export const STRING: Kind = define<string>({
+  flatten: (source, node) => void node.push(JSON.stringify(source)),
+  create: ([, json], reader) => String(JSON.parse(reader.text(json))),
 });
 
-const BUFFER = define<ArrayBuffer>({
-  flatten(source, writer) {
-    if (source.detached) {
-      throw new Unsendable("an ArrayBuffer that has been moved away is gone here");
-    }
-    writer.settleLater(BUFFER);
-    return [];
+/** ArrayBuffers. */
+export const BUFFER: Kind = define<ArrayBuffer>({
+  flatten(source, _node, writer) {
+    if (source.detached) throw new Unsendable("an ArrayBuffer that was moved before is gone here");
+    writer.settleLater();
   },
-  settle: (source, writer) => [
-    writer.append(source),
-    source.byteLength,
-    source.resizable ? source.maxByteLength : null,
-  ],
-  create([offset, length, maxByteLength], reader) {
+  settle(source, node, writer) {
+    const maxByteLength = source.resizable ? source.maxByteLength : null;
+    node.push(writer.append(source), source.byteLength, maxByteLength);
+  },
+  create([, offset, length, maxByteLength], reader) {
     const contents = reader.blob(offset, length);
     if (maxByteLength === null) return contents;
     const made = new ArrayBuffer(contents.byteLength, { maxByteLength: Number(maxByteLength) });
@@ -216,17 +215,14 @@ const BUFFER = define<ArrayBuffer>({
   },
 });
 
-const VIEW = define<ArrayBufferView & { length?: number }>({
-  flatten(source, writer) {
-    const length = source.length ?? source.byteLength;
-    return [
-      builtInViewNumber(source),
-      writer.slot(source.buffer, "buffer"),
-      source.byteOffset,
-      tracksLength(source) ? null : length,
-    ];
+/** Typed arrays and DataViews. */
+export const VIEW: Kind = define<ArrayBufferView & { length?: number }>({
+  flatten(source, node, writer) {
+    const length = tracksLength(source) ? null : source.length ?? source.byteLength;
+    const buffer = writer.slot(source.buffer, "buffer");
+    node.push(builtInViewNumber(source), buffer, source.byteOffset, length);
   },
-  create([number, buffer, byteOffset, length], reader) {
+  create([, number, buffer, byteOffset, length], reader) {
     const ctor = viewClass(Number(number));
     const memory = reader.value(buffer);
     // Typed arrays also take lengths, arrays and iterables, none of which is meant here.
@@ -237,17 +233,21 @@ const VIEW = define<ArrayBufferView & { length?: number }>({
 
 /** What travels beside the bytes: what is moved, shared memory, and what only the runtime can clone. */
 export const ATTACHED: Kind = define<object>({
-  flatten: (source, writer) => [writer.attach(source)],
-  create: ([index], reader) => reader.attachment(index),
+  flatten: (source, node, writer) => void node.push(writer.attach(source)),
+  create: ([, index], reader) => reader.attachment(index),
 });
 
-const MOVABLE_CLASSES = ["MessagePort", "ReadableStream", "WritableStream", "TransformStream"];
+/** The classes of what can be moved, ArrayBuffer apart. */
+export const MOVABLE_CLASSES = [
+  "MessagePort",
+  "ReadableStream",
+  "WritableStream",
+  "TransformStream",
+];
 
-const MOVABLE = define<object>({
-  flatten(_source, writer) {
-    writer.settleLater(MOVABLE);
-    return [];
-  },
+/** What cannot be copied. */
+export const MOVABLE: Kind = define<object>({
+  flatten: (_source, _node, writer) => writer.settleLater(true),
   settle(source) {
     const name = MOVABLE_CLASSES.find((each) => isOfGlobalClass(source, each));
     throw new Unsendable(
@@ -263,143 +263,47 @@ const MOVABLE = define<object>({
 /** Fields without which an error is not the same; rather than be dropped they are described. */
 const ESSENTIAL = new Set(["cause", "errors", "error", "suppressed"]);
 
-const ERROR = define<Error>({
-  flatten(source, writer) {
+/** Errors, by their envelope. */
+export const ERROR: Kind = define<Error>({
+  flatten(source, node, writer) {
     const { class: name, hidden, visible, ...texts } = toEnvelope(source);
-    const hiddenParts = hidden.flatMap(([key, value]) => fieldParts(writer, key, value));
-    return [
-      ...[name, texts.name, texts.message, texts.stack].map((text) => writer.slot(text)),
-      hiddenParts.length,
-      ...hiddenParts,
-      ...visible.flatMap(([key, value]) => fieldParts(writer, key, value)),
-    ];
+    for (const text of [name, texts.name, texts.message, texts.stack]) node.push(writer.slot(text));
+    node.push(0);
+    const start = node.length;
+    for (const field of hidden) pushField(field, node, writer);
+    node[start - 1] = (node.length - start) / 2;
+    for (const field of visible) pushField(field, node, writer);
   },
-  create([className, name, message], reader) {
+  create([, className, name, message], reader) {
     return emptyError({
       class: reader.text(className),
       name: reader.text(name),
       message: reader.text(message),
     });
   },
-  fill(made, [_class, _name, _message, stack, count, ...parts], reader) {
-    const fields: [string, unknown][] = [];
+  fill(made, [, , , , stack, count, ...parts], reader) {
+    const fields: ErrorField[] = [];
     for (let at = 0; at < parts.length; at += 2) {
       fields.push([reader.key(parts[at]), reader.value(parts[at + 1])]);
     }
-    const hidden = fields.splice(0, Number(count) / 2);
+    const hidden = fields.splice(0, Number(count));
     fillError(made, { stack: reader.text(stack), hidden, visible: fields });
   },
 });
 
-const SHAREABLE = define<object>({
-  flatten(source, writer) {
+/** Live handles. */
+export const SHAREABLE: Kind = define<object>({
+  flatten(source, node, writer) {
     const { kind, toParts } = shareableOf(source)!;
-    return [writer.slot(kind), writer.slot(toParts(source), () => ` (what ${kind} is made of)`)];
+    node.push(writer.slot(kind), writer.slot(toParts(source), () => ` (what ${kind} is made of)`));
   },
-  create([kind, parts], reader) {
+  create([, kind, parts], reader) {
     const name = reader.text(kind);
     const shareable = shareableNamed(name);
     if (shareable !== undefined) return shareable.fromParts(reader.complete(parts));
     throw new Error(`this process knows no shareable "${name}"; import the module that defines it`);
   },
 });
-
-const byPrototype = new Map<object | undefined, Kind>([
-  [Object.prototype, OBJECT],
-  [Map.prototype, MAP],
-  [Set.prototype, SET],
-  [Date.prototype, DATE],
-  [RegExp.prototype, REGEXP],
-  [Number.prototype, BOXED],
-  [String.prototype, BOXED],
-  [Boolean.prototype, BOXED],
-  [BigInt.prototype, BOXED],
-  [ArrayBuffer.prototype, BUFFER],
-  [SharedArrayBuffer.prototype, ATTACHED],
-  [TYPED_ARRAY_PROTOTYPE, VIEW],
-  [DataView.prototype, VIEW],
-  [Error.prototype, ERROR],
-  ...MOVABLE_CLASSES.map((name) => [globalClass(name)?.prototype, MOVABLE] as const),
-]);
-
-/** What to do instead of sending one of these. */
-const MENDS: Record<string, string> = {
-  Promise: "await it first",
-  Generator: "send an array of its items",
-  WeakMap: "send a Map",
-  WeakSet: "send a Set",
-};
-
-/**
- * Finds the kind of anything that is not a plain primitive.
- *
- * @param source The thing.
- * @returns Its kind.
- * @throws {Unsendable} If it is of none.
- */
-export function kindOf(source: unknown): Kind {
-  switch (typeof source) {
-    case "string":
-      return STRING;
-    case "number":
-      return NEGATIVE0;
-    case "bigint":
-      return BIGINT;
-    case "object":
-      return Array.isArray(source)
-        ? isDense(source) ? ARRAY : SPARSE
-        : kindOfObject(source as object);
-    case "function":
-      throw new Unsendable(
-        `a function${source.name && ` (${source.name})`} cannot be sent between processes`,
-        "send data, or give the function as a target or in the scope of closure()",
-      );
-    default:
-      throw new Unsendable(`a ${typeof source} cannot be sent between processes`, "send its name");
-  }
-}
-
-function kindOfObject(source: object): Kind {
-  const prototype = Object.getPrototypeOf(source);
-  if (prototype === Object.prototype) return OBJECT;
-  for (let at = prototype; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
-    const kind = shareableWith(at) === undefined ? byPrototype.get(at) : SHAREABLE;
-    if (kind !== undefined) return kind;
-  }
-  return kindOfStranger(source);
-}
-
-/** The kind of an instance of a class of which the table knows nothing. */
-function kindOfStranger(source: object): Kind {
-  const name = Object.prototype.toString.call(source).slice("[object ".length, -1);
-  if (name === "Object") return OBJECT;
-  if (name === "Error") return ERROR;
-  let clone: object;
-  try {
-    clone = structuredClone(source);
-  } catch {
-    // The user's own classes may be tagged too; then what is in the way has a path of its own.
-    if (Object.keys(source).length > 0) return OBJECT;
-    throw unsendable(name);
-  }
-  const prototype = Object.getPrototypeOf(clone);
-  if (prototype === Object.getPrototypeOf(source)) return ATTACHED;
-  if (prototype !== Object.prototype) return asClone(clone);
-  // Some of the platform's objects clone to nothing, such as an AbortSignal on Deno and Node.
-  if (isOfGlobalClass(source, name)) throw unsendable(name);
-  return OBJECT;
-}
-
-/** The kind of what is cloned first: a Map of another realm, or a File where that becomes a Blob. */
-function asClone(clone: object): Kind {
-  const kind = kindOf(clone);
-  return { ...kind, flatten: (_source, writer) => kind.flatten(clone, writer) };
-}
-
-function unsendable(name: string): Unsendable {
-  const article = /^[AEIOU]/.test(name) ? "an" : "a";
-  return new Unsendable(`${article} ${name} cannot be sent between processes`, MENDS[name]);
-}
 
 function shareableOf(source: object): Shareable | undefined {
   for (let at = Object.getPrototypeOf(source); at !== null; at = Object.getPrototypeOf(at)) {
@@ -409,13 +313,21 @@ function shareableOf(source: object): Shareable | undefined {
   return undefined;
 }
 
-function fieldParts(writer: GraphWriter, key: string, value: unknown): Slot[] {
-  const sent = writer.trySlot(value, key);
-  if (sent !== null) return [writer.key(key), sent.slot];
-  if (!ESSENTIAL.has(key)) return [];
-  if (!Array.isArray(value)) return [writer.key(key), writer.slot(describe(value))];
-  const items = value.map((item) => writer.trySlot(item, key) === null ? describe(item) : item);
-  return [writer.key(key), writer.slot(items, key)];
+/** Puts a field of an error into its node; what cannot be sent is described or left out. */
+function pushField([key, value]: ErrorField, node: Node, writer: GraphWriter): void {
+  const sent = writer.trySlot(value, key) ??
+    (ESSENTIAL.has(key) ? writer.trySlot(describeInside(value, writer), key) : null);
+  if (sent !== null) node.push(writer.key(key), sent.slot);
+}
+
+/** Words for what cannot be sent; of an array, for those of its items. */
+function describeInside(value: unknown, writer: GraphWriter): unknown {
+  try {
+    if (!Array.isArray(value)) return describe(value);
+    return value.map((item) => writer.trySlot(item, "errors") === null ? describe(item) : item);
+  } catch {
+    return describe(value);
+  }
 }
 
 function entryText(key: unknown, at: number): string {
@@ -454,11 +366,13 @@ function isBuffer(value: unknown): value is ArrayBufferLike {
   return value instanceof ArrayBuffer || value instanceof SharedArrayBuffer;
 }
 
-function globalClass(name: string): { prototype: object } | undefined {
+/** A global class, if the runtime has one of that name. */
+export function globalClass(name: string): { prototype: object } | undefined {
   const found = (globalThis as Record<string, unknown>)[name];
   return typeof found === "function" ? found as unknown as { prototype: object } : undefined;
 }
 
-function isOfGlobalClass(source: object, name: string): boolean {
+/** Whether something is an instance of the global class of that name. */
+export function isOfGlobalClass(source: object, name: string): boolean {
   return globalClass(name)?.prototype.isPrototypeOf(source) === true;
 }

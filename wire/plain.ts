@@ -41,26 +41,26 @@ export function isPlainPrimitive(value: unknown): value is PlainPrimitive {
   }
 }
 
-/** Whether every element is a number, and the array has nothing else to it. */
-export function isNumberArray(array: readonly unknown[]): array is number[] {
-  const { length } = array;
-  for (let index = 0; index < length; index++) {
+/** Whether every element is a number. */
+export function hasNumbersOnly(array: readonly unknown[]): array is number[] {
+  for (let index = 0; index < array.length; index++) {
     if (typeof array[index] !== "number") return false;
   }
-  if (Object.getPrototypeOf(array) !== Array.prototype) return false;
-  if (length < MIN_CLONE) return Object.keys(array).length === length;
-  // No engine lists the other keys of an array without making a string of every index, but a clone
-  // has them too, and can be emptied first.
-  const clone = structuredClone(array) as unknown[];
-  clone.length = 0;
-  return Object.keys(clone).length === 0;
+  return true;
 }
 
 /** Whether an array has all its elements, and no other properties that are enumerable. */
 export function isDense(array: readonly unknown[]): boolean {
-  const keys = Object.keys(array);
   const { length } = array;
-  return keys.length === length && (length === 0 || keys[length - 1] === String(length - 1));
+  if (length < MIN_CLONE || !hasNumbersOnly(array)) {
+    const keys = Object.keys(array);
+    return keys.length === length && (length === 0 || keys[length - 1] === String(length - 1));
+  }
+  // No engine lists the other keys of an array without making a string of every index. A clone has
+  // them too, is made faster, and can be emptied first.
+  const clone = structuredClone(array) as unknown[];
+  clone.length = 0;
+  return Object.keys(clone).length === 0;
 }
 
 /** Walks one value; says whether it is a plain tree. */

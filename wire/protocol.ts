@@ -79,6 +79,18 @@ export interface TaskLoopPayload {
   slot: number;
 }
 
+/** Sent by a pool to each of its workers, before the first task that needs it. */
+export interface Definition {
+  /** Number of the function, as tasks name it. */
+  index: number;
+  target: Packed;
+}
+
+/** Sent by a worker to its pool: the uncaught error that ends it. */
+export interface LastWords {
+  error: Packed;
+}
+
 /** Sent by any process to the main process. */
 export type Request = StartRequest | StopRequest | DepositRequest | FetchRequest;
 

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { ProcessError } from "../errors.ts";
 import { boot, BOOT_KEY, type StartRecord } from "../memory/boot.ts";
 import {
   bootRecord,
@@ -53,9 +54,15 @@ let entry: string | undefined;
 /** Name and pid of this process. */
 export const ownName: string = bootRecord?.start.name ?? "MainProcess";
 
-/** Starts a process. Returns its pid. */
+/**
+ * Starts a process.
+ *
+ * @returns Its pid.
+ * @throws {ProcessError} If this process may not start any, or not now.
+ */
 export function spawn(options: SpawnOptions): number {
   const { transfer, ...rest } = options;
+  checkMayStart(options.name);
   const pid = newPid();
   const record: StartRecord = {
     key: BOOT_KEY,
@@ -73,6 +80,23 @@ export function spawn(options: SpawnOptions): number {
     throw error;
   }
   return pid;
+}
+
+/** Throws unless this process may start a child now. */
+function checkMayStart(name: string): void {
+  if (bootRecord === undefined) return;
+  if (bootRecord.start.daemon) {
+    throw new ProcessError(`Cannot start ${name}: ${ownName} is a daemon, which has no children`);
+  }
+  if (bootRecord.importing > 0) throw new ProcessError(mainGuardText(name));
+}
+
+function mainGuardText(name: string): string {
+  return `Cannot start ${name}: this module is just being imported for ${ownName}, and would start ` +
+    "processes without end. Start processes only where the module is the program:\n\n" +
+    "    if (import.meta.main) {\n      // start processes here\n    }\n\n" +
+    "In an executable made by `bun build --compile`, where import.meta.main is true everywhere, use " +
+    "`if (isMainProcess())`.";
 }
 
 /** Ends a process from outside, with the given exit code. Harmless after its end. */
@@ -98,7 +122,9 @@ function start({ record, transfer }: StartRequest): void {
   // Terminated before it was started.
   if (exitCodeOf(pid) !== null) return;
   // Tools that keep functions' names (esbuild's keepNames) call this helper inside of them.
-  entry ??= `const __name = (value) => value;\n${runtime.entryText(String(boot))}`;
+  // Without a name, stack traces would show the whole text.
+  entry ??= `const __name = (value) => value;\n${runtime.entryText(String(boot))}\n` +
+    "//# sourceURL=multiprocessing:entry";
   const link = openLink(pid);
   const { promise, resolve } = Promise.withResolvers<void>();
   const native = runtime.startWorker({

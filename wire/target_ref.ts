@@ -119,26 +119,26 @@ function refusal(
   problems: Analysis["problems"],
   given: readonly string[],
 ): string {
-  const fn = shortName(path.at(-1)!);
+  const own = path.at(-1)!;
+  const fn = shortName(own);
   const lines = problems.map(({ reason, mend }) => `${reason}; ${mend(fn)}`);
   if (missing.length > 0) {
     const names = missing.map(({ name }) => name);
     const withScope = `closure(${fn}, { ${[...given, ...names].join(", ")} })`;
     lines.unshift(
       `it uses names from outside: ${names.join(", ")}`,
-      ...missing.map((use) => `${use.name}: ${nameMend(use, fn, withScope)}`),
+      ...missing.map((use) =>
+        use.name === own.name
+          ? `${fn}: write it as a declaration, "function ${fn}", which may call itself by its name`
+          : `${use.name}: ${nameMend(use, fn, withScope)}`
+      ),
     );
   }
   return `Cannot send ${label(path)}: ${lines.join("\n  ")}`;
 }
 
 function nameMend({ name, called, assigned }: Captured, fn: string, withScope: string): string {
-  if (name === fn) {
-    return `write it as a declaration, "function ${name}", which may call itself by its name`;
-  }
-  if (assigned) {
-    return "return the new value instead of assigning it, or keep it in a Value";
-  }
+  if (assigned) return "return the new value instead of assigning it, or keep it in a Value";
   return called
     ? `import ${name} in the function's module and mark it with task(import.meta, ${fn}), ` +
       `or ${withScope}`

@@ -6,7 +6,7 @@
  */
 
 import { TargetError } from "../errors.ts";
-import { exportNamed } from "./exports.ts";
+import { loadExport } from "./exports.ts";
 import type { ModuleRef, ScopeBinding, SourceRef, TargetRef } from "./protocol.ts";
 import { type AnyFunction, taskNamed } from "./tasks.ts";
 
@@ -77,7 +77,7 @@ async function resolveBinding(
     case "target":
       return await resolveTarget(binding.target, importModule);
     case "export": {
-      const value = exportNamed(binding.name);
+      const value = await loadExport(binding.name);
       if (value !== undefined) return value;
       throw new TargetError(
         `Cannot run function "${ref.name}": its scope's "${name}" is the library's ` +
@@ -117,5 +117,5 @@ export function compileSource(
   names: readonly string[],
   values: readonly unknown[],
 ): unknown {
-  return new Function(...names, `"use strict";\nreturn ${expression};`)(...values);
+  return new Function(...names, `"use strict";\nreturn ${expression};\n//# sourceURL=multiprocessing:target`)(...values);
 }

@@ -1,0 +1,4 @@
+import { worker } from "workerpool";
+import { double, noop } from "./tasks.ts";
+
+worker({ noop, double });

@@ -1,0 +1,10 @@
+/** A pool that applies a function to each item of a list; the end of the block closes it. */
+
+import { Pool } from "@multiprocessing/core";
+
+const addThree = (n: number) => n + 3;
+
+if (import.meta.main) {
+  await using pool = new Pool({ processes: 2 });
+  console.log(await pool.map(addThree, [1, 2, 3, 4, 5]));
+}

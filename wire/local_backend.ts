@@ -1,0 +1,349 @@
+/**
+ * The workers of this machine: two rings, and the processes that serve them.
+ *
+ * ```text
+ * caller ──► backlog ──► ring of tasks ──► worker ──► ring of results ──► caller
+ *          (this heap)  (shared memory)  (any idle)    (shared memory)
+ * ```
+ *
+ * | step | run by | wakes |
+ * |---|---|---|
+ * | encode the job, put it into the ring; into the backlog while that is full | the pool | one sleeping worker |
+ * | take the next task, leaving a claim | the worker that comes first | |
+ * | run it, put the result | that worker | the pool |
+ * | take results, settle their jobs, put from the backlog | the pool | the next worker |
+ * | a worker has ended: fail what it had claimed, start another | the pool | |
+ *
+ * @module
+ */
+
+import { ProcessLostError } from "../errors.ts";
+import { Claims } from "../memory/claim.ts";
+import { KILLED, TERMINATED } from "../memory/control.ts";
+import { DONE, type Item, Ring } from "../memory/ring.ts";
+import { RingPut } from "../memory/ring_wait.ts";
+import { Line, nap, PENDING } from "../memory/wait.ts";
+import { hold, openChannel, type Port, release, yieldLoop } from "../runtime/mod.ts";
+import { encode } from "./codec.ts";
+import type { Backend, Job, MapResult, PoolStats } from "./job.ts";
+import { fromInbox, pack, toItem, unpack } from "./packet.ts";
+import type { Definition, LastWords, TaskLoopPayload } from "./protocol.ts";
+import { closed, spawn, stop } from "./spawn.ts";
+import { describeTarget } from "./target_ref.ts";
+import { RESULT_ERROR, RESULT_PARTIAL, taskWord } from "./task_frame.ts";
+
+/** What to open. */
+export interface LocalBackendOptions {
+  /** URL of the worker module. */
+  module: string;
+  /** Number of workers. */
+  size: number;
+  /** Workers are named `${name}-1` and so on. */
+  name: string;
+}
+
+interface PoolWorker {
+  slot: number;
+  pid: number;
+  name: string;
+  port: Port;
+  /** The uncaught error that ended it, if it got to say so. */
+  lastWords: unknown;
+}
+
+interface Queued {
+  job: Job;
+  item: Item;
+}
+
+const RING_BYTES = 4 * 2 ** 20;
+// Results may come without a pause: the event loop gets its turn at least this often.
+const YIELD_MS = 8;
+// So many workers that end before their first task, one after the other, are no accident.
+const MAX_FAILED_STARTS = 3;
+
+/** Runs jobs on workers of this machine. */
+export class LocalBackend implements Backend {
+  readonly size: number;
+  readonly #options: LocalBackendOptions;
+  readonly #tasks = Ring.create({ capacity: RING_BYTES, maxItems: 0 });
+  readonly #results = Ring.create({ capacity: RING_BYTES, maxItems: 0 });
+  readonly #claims: Claims;
+  readonly #workers: (PoolWorker | undefined)[] = [];
+  readonly #definitions: Definition[] = [];
+  readonly #definitionOf = new Map<unknown, number>();
+  /** Jobs in the ring, with a worker, or on their way back. */
+  readonly #pending = new Map<number, Job>();
+  readonly #backlog: Queued[] = [];
+  readonly #streamLine = new Line();
+  readonly #item: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
+  readonly #ended = Promise.withResolvers<void>();
+  #backlogHead = 0;
+  #streaming = false;
+  #receiving = false;
+  #closing = false;
+  #broken: ProcessLostError | undefined;
+  #nextTask = 1;
+  #started = 0;
+  #failedStarts = 0;
+  #alive = 0;
+  #completed = 0;
+  #failed = 0;
+  #replaced = 0;
+
+  constructor(options: LocalBackendOptions) {
+    this.#options = options;
+    this.size = options.size;
+    this.#claims = new Claims(options.size);
+    for (let slot = 0; slot < options.size; slot++) this.#start(slot);
+  }
+
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  submit(job: Job): void {
+    if (this.#broken !== undefined) throw this.#broken;
+    const definition = this.#define(job.target);
+    const item = this.#item;
+    toItem(encode(job.input, { root: job.mode === "map" ? "items" : "args" }), item);
+    item.a = this.#nextTask;
+    item.b = taskWord(definition, job.mode);
+    this.#nextTask = (this.#nextTask + 1) & 0x7fff_ffff || 1;
+    if (!this.#mayPutNow(item) || this.#tasks.tryPut(item) !== DONE) {
+      this.#backlog.push({ job, item: { ...item, bytes: item.bytes.slice(0, item.length) } });
+    } else {
+      this.#pending.set(item.a, job);
+    }
+    if (!this.#receiving) this.#receive();
+  }
+
+  close(): void {
+    this.#closing = true;
+    if (this.#queued === 0) this.#tasks.close();
+  }
+
+  terminate(reason: unknown): void {
+    this.#closing = true;
+    for (const worker of this.#workers) if (worker !== undefined) stop(worker.pid, TERMINATED);
+    this.#failAll(reason);
+  }
+
+  stats(): PoolStats {
+    let running = 0;
+    for (let slot = 0; slot < this.size; slot++) {
+      if (this.#pending.has(this.#claims.taken(slot, this.#tasks))) running++;
+    }
+    return {
+      size: this.size,
+      idle: this.size - running,
+      queued: this.#pending.size + this.#queued - running,
+      running,
+      completed: this.#completed,
+      failed: this.#failed,
+      replaced: this.#replaced,
+    };
+  }
+
+  get #queued(): number {
+    return this.#backlog.length - this.#backlogHead;
+  }
+
+  #mayPutNow(item: Item): boolean {
+    return this.#queued === 0 && !this.#streaming && this.#tasks.fitsFrame(item.length);
+  }
+
+  /** The number of a function; new ones are made known to all workers, before any task names them. */
+  #define(target: unknown): number {
+    const known = this.#definitionOf.get(target);
+    if (known !== undefined) return known;
+    const index = this.#definitions.length;
+    const definition = { index, target: pack(describeTarget(target), "scope", []) };
+    this.#definitions.push(definition);
+    this.#definitionOf.set(target, index);
+    for (const worker of this.#workers) worker?.port.post(definition);
+    return index;
+  }
+
+  #start(slot: number): void {
+    const [port, raw] = openChannel();
+    const name = `${this.#options.name}-${++this.#started}`;
+    const payload: TaskLoopPayload = {
+      kind: "tasks",
+      port: raw,
+      tasks: this.#tasks.buffer,
+      results: this.#results.buffer,
+      claims: this.#claims.buffer,
+      slot,
+    };
+    const pid = spawn({
+      module: this.#options.module,
+      name,
+      identity: name,
+      daemon: true,
+      plain: null,
+      payload,
+      transfer: [raw],
+    });
+    const worker: PoolWorker = { slot, pid, name, port, lastWords: undefined };
+    port.listen((message) => worker.lastWords = unpack((message as LastWords).error));
+    for (const definition of this.#definitions) port.post(definition);
+    this.#workers[slot] = worker;
+    this.#alive++;
+    this.#watch(worker);
+  }
+
+  async #watch(worker: PoolWorker): Promise<void> {
+    const code = await closed(worker.pid);
+    await this.#bury(worker, code);
+    worker.port.close();
+    this.#workers[worker.slot] = undefined;
+    this.#alive--;
+    const done = this.#closing && this.#pending.size === 0 && this.#queued === 0;
+    if (!done && this.#broken === undefined) {
+      this.#replaced++;
+      this.#start(worker.slot);
+    } else if (this.#alive === 0) {
+      this.#ended.resolve();
+    }
+  }
+
+  /** Settles what a dead worker has left behind. */
+  async #bury(worker: PoolWorker, code: number): Promise<void> {
+    const { slot } = worker;
+    // First whatever it has answered; and nobody may be amid a claim when we read them.
+    await this.#drain();
+    while (!this.#tasks.quiesceGets()) await nap(this.#tasks);
+    const task = this.#claims.taken(slot, this.#tasks);
+    const ready = this.#claims.isReady(slot);
+    this.#claims.clear(slot);
+    const job = this.#pending.get(task);
+    if (job !== undefined) this.#settle(task, { ok: false, error: lostError(worker, code) });
+    else if (worker.lastWords !== undefined) {
+      console.error(`Uncaught error in ${worker.name} (pid ${worker.pid}):`, worker.lastWords);
+    }
+    this.#failedStarts = ready ? 0 : this.#failedStarts + 1;
+    if (this.#failedStarts < MAX_FAILED_STARTS || code === TERMINATED || code === KILLED) return;
+    this.#broken = lostError(worker, code, "before it could take a task, as others before it");
+    this.#failAll(this.#broken);
+  }
+
+  /** Takes results as long as there are jobs; the event loop is kept alive meanwhile. */
+  async #receive(): Promise<void> {
+    this.#receiving = true;
+    hold();
+    try {
+      while (this.#pending.size > 0 || this.#queued > 0) {
+        if (await this.#drain() === 0) await nap(this.#results);
+      }
+    } finally {
+      this.#receiving = false;
+      release();
+    }
+  }
+
+  /** Settles all jobs whose results lie there. Returns how many that were. */
+  async #drain(): Promise<number> {
+    let count = 0;
+    let yielded = Date.now();
+    while (this.#results.tryGet() === DONE) {
+      const { a: task, b } = this.#results.inbox;
+      this.#take(task, b);
+      this.#refill();
+      count++;
+      if ((count & 63) === 0 && Date.now() - yielded > YIELD_MS) {
+        await yieldLoop();
+        yielded = Date.now();
+      }
+    }
+    if (count === 0) this.#refill();
+    return count;
+  }
+
+  #take(task: number, b: number): void {
+    try {
+      const value = fromInbox(this.#results);
+      if (value instanceof Promise) {
+        value.then(
+          (fetched) => this.#settleResult(task, b, fetched),
+          (error) => this.#settle(task, { ok: false, error }),
+        );
+      } else {
+        this.#settleResult(task, b, value);
+      }
+    } catch (error) {
+      this.#settle(task, { ok: false, error });
+    }
+  }
+
+  #settleResult(task: number, b: number, value: unknown): void {
+    if (b === RESULT_ERROR) this.#settle(task, { ok: false, error: value });
+    else if (this.#pending.get(task)?.mode === "map") {
+      this.#settle(task, { ok: true, value: mapResult(b, value) });
+    } else this.#settle(task, { ok: true, value });
+  }
+
+  #settle(task: number, outcome: Parameters<Job["settle"]>[0]): void {
+    const job = this.#pending.get(task);
+    if (job === undefined) return;
+    this.#pending.delete(task);
+    if (outcome.ok) this.#completed++;
+    else this.#failed++;
+    job.settle(outcome);
+  }
+
+  /** Puts from the backlog what has room now. */
+  #refill(): void {
+    while (this.#queued > 0 && !this.#streaming) {
+      const { job, item } = this.#backlog[this.#backlogHead] as Queued;
+      if (!this.#tasks.fitsFrame(item.length)) this.#stream(job, item);
+      else if (this.#tasks.tryPut(item) !== DONE) return;
+      this.#pending.set(item.a, job);
+      this.#shiftBacklog();
+    }
+    if (this.#closing && this.#queued === 0 && !this.#streaming) this.#tasks.close();
+  }
+
+  #shiftBacklog(): void {
+    this.#backlog[this.#backlogHead++] = undefined as never;
+    if (this.#backlogHead < 1024 && this.#backlogHead < this.#backlog.length) return;
+    this.#backlog.splice(0, this.#backlogHead);
+    this.#backlogHead = 0;
+  }
+
+  async #stream(job: Job, item: Item): Promise<void> {
+    this.#streaming = true;
+    try {
+      await this.#streamLine.wait(new RingPut(this.#tasks, item));
+    } catch (error) {
+      this.#settle(item.a, { ok: false, error });
+    } finally {
+      this.#streaming = false;
+    }
+    this.#refill();
+    void job;
+  }
+
+  #failAll(reason: unknown): void {
+    const outcome = { ok: false, error: reason } as const;
+    for (const task of [...this.#pending.keys()]) this.#settle(task, outcome);
+    for (const queued of this.#backlog.splice(0)) queued?.job.settle(outcome);
+    this.#backlogHead = 0;
+  }
+}
+
+function mapResult(b: number, value: unknown): MapResult {
+  if (b !== RESULT_PARTIAL) return { values: value as unknown[], errors: new Map() };
+  const [values, errors] = value as [unknown[], [number, unknown][]];
+  return { values, errors: new Map(errors) };
+}
+
+function lostError(worker: PoolWorker, exitCode: number, when = "while it ran the task") {
+  const { name: processName, pid, lastWords } = worker;
+  const cause = lastWords === undefined ? undefined : { cause: lastWords };
+  return new ProcessLostError(
+    `${processName} (pid ${pid}) ended with exit code ${exitCode} ${when}`,
+    { exitCode, pid, processName },
+    cause,
+  );
+}
