@@ -15,7 +15,7 @@
  * @module
  */
 
-import { ClosedError, ProcessError, ProcessLostError, type WaitOptions } from "./errors.ts";
+import { ClosedError, ProcessError, type WaitOptions } from "./errors.ts";
 import { checkTimeout, within } from "./memory/timeout.ts";
 import { PENDING } from "./memory/wait.ts";
 import { cpuCount } from "./process.ts";

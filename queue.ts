@@ -296,7 +296,9 @@ class SyncGet extends RingGet<{ value: unknown }> {
 
 function emptyError(timeout: number): QueueEmptyError {
   return new QueueEmptyError(
-    timeout > 0 ? `Cannot get: the queue was empty for ${timeout} ms` : "Cannot get: the queue is empty",
+    timeout > 0
+      ? `Cannot get: the queue was empty for ${timeout} ms`
+      : "Cannot get: the queue is empty",
   );
 }
 

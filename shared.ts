@@ -272,11 +272,12 @@ function checkType(type: string): CellType {
 
 function checkElement(type: CellType, value: unknown): void {
   const expected = typeof zeros[type];
-  if (typeof value === expected) return;
+  const got = typeof value;
+  if (got === expected) return;
   throw new TypeError(
     `Cannot write Value: one of type ${type} holds a ${expected}, but got ${
       typeof value === "bigint" ? `${value}n` : String(value)
-    } (${typeof value})`,
+    } (${got})`,
   );
 }
 

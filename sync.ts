@@ -24,7 +24,7 @@
 import { ProcessError, TimeoutError, type WaitOptions, type WaitSyncOptions } from "./errors.ts";
 import { checkAlive } from "./memory/control.ts";
 import { EventFlag } from "./memory/event_flag.ts";
-import { ABANDONED, type Acquired, ACQUIRED, Mutex } from "./memory/mutex.ts";
+import { ABANDONED, ACQUIRED, type Acquired, Mutex } from "./memory/mutex.ts";
 import { RecursiveMutex } from "./memory/recursive_mutex.ts";
 import { checkTimeout } from "./memory/timeout.ts";
 import { Line, PENDING, waitSync } from "./memory/wait.ts";

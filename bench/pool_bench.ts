@@ -26,8 +26,14 @@ import { parseArgs } from "node:util";
 import { current } from "../scripts/runtimes.ts";
 import { type Answer, MARK, type Turn } from "./peers/child.ts";
 
-/** Who takes a turn that is longer, hangs. */
-const DEADLINE_MS = 20_000;
+/** Who has not answered by then, is out. */
+const DEADLINE_MS = 15_000;
+
+/** Who has spent so much on a measure, sits its last rounds out; not before {@linkcode Measure.least}. */
+const BUDGET_MS = 6_000;
+
+/** The round that warms up does this part of the work of the others. */
+const WARM_UP = 0.2;
 
 const { values: options } = parseArgs({
   options: {
@@ -80,7 +86,9 @@ function enter(name: string): Player {
 /** The next answer; whoever errs or lets the deadline pass, is out. */
 async function hear(player: Player, doing: string): Promise<Answer> {
   const { promise, resolve } = Promise.withResolvers<Answer>();
-  const timer = setTimeout(resolve, DEADLINE_MS, { error: `hangs: ${doing}` });
+  const timer = setTimeout(resolve, DEADLINE_MS, {
+    error: `${doing}: no answer in ${DEADLINE_MS / 1_000} s`,
+  });
   player.answers.next().then(({ value }) => resolve(value));
   const answer = await promise;
   clearTimeout(timer);
@@ -134,6 +142,8 @@ interface Measure {
   /** How much of it in a round. */
   count: number;
   rounds: number;
+  /** So many rounds even for those that are slow. */
+  least: number;
   /** The heads of the columns between name and ratio. */
   heads: string[];
   /** What stands in them, for the milliseconds of all rounds. */
@@ -145,12 +155,13 @@ const taskCount = Number(options.tasks);
 const callCount = Math.ceil(Number(options.calls) / rounds);
 const numberCount = Number(options.numbers);
 
-const MEASURES: Measure[] = [
+const ALL: Measure[] = [
   {
     what: "tasks",
     title: `${digits(taskCount)} outstanding tasks that do nothing`,
     count: taskCount,
     rounds,
+    least: rounds,
     heads: ["tasks/s", "lowest", "highest"],
     cells: (times) =>
       [0.5, 1, 0].map((part) => digits(Math.round(taskCount / quantile(times, part)) * 1_000)),
@@ -160,6 +171,7 @@ const MEASURES: Measure[] = [
     title: `One awaited task after another, ${digits(callCount * rounds)} of them`,
     count: callCount,
     rounds,
+    least: rounds,
     heads: ["median µs", "p95 µs"],
     cells: (times) => [0.5, 0.95].map((part) => digits(quantile(times, part) * 1_000, 1)),
   },
@@ -167,18 +179,26 @@ const MEASURES: Measure[] = [
     what: "map",
     title: `A map of ${digits(numberCount)} numbers`,
     count: numberCount,
-    rounds: Math.ceil(rounds / 2),
+    rounds,
+    least: 1,
     heads: ["median ms", "shortest", "longest"],
     cells: (times) => [0.5, 0, 1].map((part) => digits(quantile(times, part), 1)),
   },
-].filter(({ what }) => options.measure.split(",").includes(what)) as Measure[];
+];
 
-async function measure(players: Player[], { what, count, rounds }: Measure): Promise<void> {
-  for (let round = -1; round < rounds; round++) { // The one before the first warms up.
+const MEASURES = ALL.filter(({ what }) => options.measure.split(",").includes(what));
+
+async function measure(players: Player[], { what, count, rounds, least }: Measure): Promise<void> {
+  for (const player of players) {
+    if (player.out === undefined) await play(player, { what, count: Math.ceil(count * WARM_UP) });
+  }
+  for (let round = 0; round < rounds; round++) {
     for (const player of players) {
-      if (player.out !== undefined) continue;
+      const past = player.times[what];
+      const spent = past.flat().reduce((sum, time) => sum + time, 0);
+      if (player.out !== undefined || (round >= least && spent > BUDGET_MS)) continue;
       const times = await play(player, { what, count });
-      if (round >= 0 && player.out === undefined) player.times[what].push(times);
+      if (times.length > 0) past.push(times);
     }
     players = [...players.slice(1), ...players.slice(0, 1)]; // Nobody is always the first.
   }
@@ -191,10 +211,10 @@ function report(players: Player[], { what, title, heads, cells, rounds }: Measur
     if (theirs.length === 0) {
       return [name, ...heads.map(() => ""), "", `${out} (documented for ${about?.documentedFor})`];
     }
-    const against = name === "core" ? "" : `${digits(ratio(ours, theirs), 2)} x`;
+    const against = name === "core" || ours.length === 0 ? "" : digits(ratio(ours, theirs), 2);
     return [name, ...cells(theirs.flat()), against, what === "map" ? about!.mapIdiom : ""];
   });
-  table(`${title}: ${rounds} rounds`, [["", ...heads, "of core's time", ""], ...rows]);
+  table(`${title}: ${rounds} rounds`, [["", ...heads, "core's time x", ""], ...rows]);
 
   const rivals = players.filter(({ name, times }) => name !== "core" && times[what].length > 0)
     .sort((one, other) => median(one.times[what].flat()) - median(other.times[what].flat()));

@@ -8,7 +8,18 @@
  */
 
 /** Element types by their names here. */
-export type CellType = "i8" | "u8" | "i16" | "u16" | "i32" | "u32" | "i64" | "u64" | "f32" | "f64" | "bool";
+export type CellType =
+  | "i8"
+  | "u8"
+  | "i16"
+  | "u16"
+  | "i32"
+  | "u32"
+  | "i64"
+  | "u64"
+  | "f32"
+  | "f64"
+  | "bool";
 
 /** One typed cell. */
 export interface Cell<V> {
@@ -56,7 +67,10 @@ export function newCell(type: CellType, buffer: SharedArrayBuffer): Cell<never> 
 // say number throughout; those of Value see to it that the right one comes.
 type NumberView = new (buffer: ArrayBufferLike, offset?: number, length?: number) => Int32Array;
 
-function integerCell(type: keyof typeof integerArrays, buffer: SharedArrayBuffer): IntegerCell<never> {
+function integerCell(
+  type: keyof typeof integerArrays,
+  buffer: SharedArrayBuffer,
+): IntegerCell<never> {
   const cells = new (integerArrays[type] as unknown as NumberView)(buffer, 0, 1);
   return {
     load: () => Atomics.load(cells, 0) as never,

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { type Claim, type Ring } from "./ring.ts";
+import type { Claim, Ring } from "./ring.ts";
 
 const TASK = 0;
 const FRAME = 1;

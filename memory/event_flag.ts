@@ -36,7 +36,9 @@ export class EventFlag {
   set(): void {
     const word = Atomics.load(this.#cells, 0);
     if ((word & SET) !== 0) return;
-    if (Atomics.compareExchange(this.#cells, 0, word, (word + ROUND) | SET) !== word) return this.set();
+    if (Atomics.compareExchange(this.#cells, 0, word, (word + ROUND) | SET) !== word) {
+      return this.set();
+    }
     wake(this.#cells, 0);
   }
 

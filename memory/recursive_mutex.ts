@@ -1,5 +1,5 @@
 import { ownPid } from "./control.ts";
-import { type Acquired, ACQUIRED, Mutex, type Released } from "./mutex.ts";
+import { ACQUIRED, type Acquired, Mutex, type Released } from "./mutex.ts";
 import { PENDING } from "./wait.ts";
 
 /**

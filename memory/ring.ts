@@ -1,7 +1,7 @@
 import { checkAlive, isGone, ownPid } from "./control.ts";
 import { wake } from "./futex.ts";
 import { Mutex } from "./mutex.ts";
-import { type Attempt, PENDING } from "./wait.ts";
+import { PENDING } from "./wait.ts";
 
 /** The item is in the ring, or out of it. */
 export const DONE = 1;
@@ -183,15 +183,25 @@ export class Ring {
     return length <= this.#capacity >> 2;
   }
 
-  /** Puts an item that {@linkcode fitsFrame}, if there is room. */
+  /** Puts an item that {@linkcode fitsFrame}, if there is room, and wakes a consumer for it. */
   tryPut(item: Item): RingResult {
-    const { cells } = this;
+    const result = this.tryPutQuietly(item);
+    if (result === DONE) this.wakeGetters(1);
+    return result;
+  }
+
+  /** Like {@linkcode tryPut}, for who puts many items: {@linkcode wakeGetters} is left to the caller. */
+  tryPutQuietly(item: Item): RingResult {
     if (this.closed) return CLOSED;
     if (!this.#lockPuts()) return PENDING;
     const result = this.#putFrame(item, 0, item.length, FIRST | LAST);
     this.#putLock.release();
-    if (result === DONE && Atomics.load(cells, GETTERS_ASLEEP) > 0) wake(cells, PUTS, 1);
     return result;
+  }
+
+  /** Wakes consumers for so many items. */
+  wakeGetters(items: number): void {
+    if (Atomics.load(this.cells, GETTERS_ASLEEP) > 0) wake(this.cells, PUTS, items);
   }
 
   /**
@@ -215,7 +225,7 @@ export class Ring {
     const result = this.#putFrame(item, from, to, flags);
     if (result === DONE ? to === item.length : from === 0) this.#leaveStream();
     if (result !== DONE) return result;
-    if (Atomics.load(cells, GETTERS_ASLEEP) > 0) wake(cells, PUTS, 1);
+    this.wakeGetters(1);
     return to;
   }
 
@@ -389,7 +399,12 @@ export class Ring {
         Atomics.store(claim.cells, claim.index + 1, gets);
         Atomics.store(claim.cells, claim.index, inbox.a);
       }
-      this.#writeRecord(HEAD, gets + COUNT_STEP, head + frameBytes(length), last ? items + 1 : items);
+      this.#writeRecord(
+        HEAD,
+        gets + COUNT_STEP,
+        head + frameBytes(length),
+        last ? items + 1 : items,
+      );
       Atomics.store(cells, GETS, gets + COUNT_STEP);
       if (orphan) continue;
       if (last) {

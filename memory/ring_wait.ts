@@ -1,10 +1,4 @@
-import {
-  CLOSED,
-  DONE,
-  type Item,
-  type Ring,
-  type RingResult,
-} from "./ring.ts";
+import { CLOSED, DONE, type Item, type Ring, type RingResult } from "./ring.ts";
 import { type Attempt, PENDING } from "./wait.ts";
 
 /** Sleeps where the ring says. */

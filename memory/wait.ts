@@ -10,7 +10,7 @@
 
 import { hold, release } from "../runtime/mod.ts";
 import { bootRecord, checkAlive } from "./control.ts";
-import { sleep, sleepSync, type SleepResult, wake } from "./futex.ts";
+import { sleep, type SleepResult, sleepSync, wake } from "./futex.ts";
 
 /** Nothing to have yet. */
 export const PENDING: unique symbol = Symbol("pending");

@@ -167,7 +167,7 @@ const EXAMPLES: [name: string, value: unknown][] = [
   // deno-lint-ignore no-sparse-arrays
   ["holes", [1, , 3, ,]],
   ["only holes", new Array(5)],
-  ["a huge sparse array", Object.assign([], { 4294967293: "end" })],
+  ["a sparse array", Object.assign([], { 3000: "end" })],
   ["other properties of an array", Object.assign([1, 2], { x: 1, "-1": 2, [Symbol()]: 3 })],
   ["other properties of many numbers", Object.assign(new Array(1000).fill(1), { x: 1 })],
   ["many numbers", Array.from({ length: 1000 }, (_, at) => at / 3)],
@@ -331,6 +331,14 @@ test("decode() reads out of a subclass of Uint8Array without sharing its memory"
   const arrived = decode(slab, 0, length, []);
   slab.fill(0);
   assertSame(arrived, new Uint8Array([1, 2, 3]));
+});
+
+// Not compared with structuredClone(), which Bun 1.4.5 lets visit each of the holes.
+test("encode() and decode() take time and memory by the elements, not the holes", () => {
+  const end = 4294967293;
+  const arrived = cross(Object.assign([], { [end]: "end", x: [new Array(1e9)] })) as string[];
+  assertEquals(Object.keys(arrived), [`${end}`, "x"]);
+  assertEquals([arrived.length, arrived[end]], [end + 1, "end"]);
 });
 
 test("encode() takes values 20,000 levels deep", () => {

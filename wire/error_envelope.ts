@@ -169,7 +169,10 @@ export function fillError(
   error: Error,
   envelope: Pick<ErrorEnvelope, "stack" | "hidden" | "visible">,
 ): Error {
-  define(error, "stack", envelope.stack, false);
+  // Bun's DOMException has none, and should not get an empty one.
+  if (envelope.stack !== "" || Object.hasOwn(error, "stack")) {
+    define(error, "stack", envelope.stack, false);
+  }
   for (const [key, value] of envelope.hidden) define(error, key, value, false);
   for (const [key, value] of envelope.visible) define(error, key, value, true);
   return error;

@@ -46,6 +46,9 @@ interface Entry {
   node: Node | undefined;
 }
 
+/** How deep errors within errors cross as what they are; this is the one thing that recurses. */
+const MAX_TRIALS = 100;
+
 /** Turns one value into a table. */
 export class GraphWriter {
   /** What bytes cannot hold. */
@@ -121,6 +124,8 @@ export class GraphWriter {
 
   /** As {@linkcode slot}, but what cannot be sent, however deep, leaves no trace and is `null`. */
   trySlot(value: unknown, step: Step): { slot: Slot } | null {
+    if (isPlainPrimitive(value)) return { slot: value };
+    if (this.#trials === MAX_TRIALS) return null;
     const { length } = this.#entries;
     const current = this.#current;
     const late = this.#late.length;

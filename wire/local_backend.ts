@@ -22,7 +22,7 @@ import { Claims } from "../memory/claim.ts";
 import { KILLED, TERMINATED } from "../memory/control.ts";
 import { DONE, type Item, Ring } from "../memory/ring.ts";
 import { RingPut } from "../memory/ring_wait.ts";
-import { Line, nap, PENDING } from "../memory/wait.ts";
+import { Line, nap } from "../memory/wait.ts";
 import { hold, openChannel, type Port, release, yieldLoop } from "../runtime/mod.ts";
 import { encode } from "./codec.ts";
 import type { Backend, Job, MapResult, PoolStats } from "./job.ts";
@@ -59,6 +59,8 @@ interface Queued {
 const RING_BYTES = 4 * 2 ** 20;
 // Results may come without a pause: the event loop gets its turn at least this often.
 const YIELD_MS = 8;
+// Waking takes a system call: one for so many tasks that are submitted together.
+const ANNOUNCE_AT_ONCE = 32;
 // So many workers that end before their first task, one after the other, are no accident.
 const MAX_FAILED_STARTS = 3;
 
@@ -79,6 +81,7 @@ export class LocalBackend implements Backend {
   readonly #item: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
   readonly #ended = Promise.withResolvers<void>();
   #backlogHead = 0;
+  #unannounced = 0;
   #streaming = false;
   #receiving = false;
   #closing = false;
@@ -110,10 +113,11 @@ export class LocalBackend implements Backend {
     item.a = this.#nextTask;
     item.b = taskWord(definition, job.mode);
     this.#nextTask = (this.#nextTask + 1) & 0x7fff_ffff || 1;
-    if (!this.#mayPutNow(item) || this.#tasks.tryPut(item) !== DONE) {
+    if (!this.#mayPutNow(item) || this.#tasks.tryPutQuietly(item) !== DONE) {
       this.#backlog.push({ job, item: { ...item, bytes: item.bytes.slice(0, item.length) } });
     } else {
       this.#pending.set(item.a, job);
+      this.#announce();
     }
     if (!this.#receiving) this.#receive();
   }
@@ -152,6 +156,17 @@ export class LocalBackend implements Backend {
   #mayPutNow(item: Item): boolean {
     return this.#queued === 0 && !this.#streaming && this.#tasks.fitsFrame(item.length);
   }
+
+  /** Wakes workers for what was put: once for what is submitted together, but not too late. */
+  #announce(): void {
+    if (this.#unannounced++ === 0) queueMicrotask(this.#wakeWorkers);
+    else if (this.#unannounced > ANNOUNCE_AT_ONCE) this.#wakeWorkers();
+  }
+
+  readonly #wakeWorkers = (): void => {
+    if (this.#unannounced > 0) this.#tasks.wakeGetters(this.#unannounced);
+    this.#unannounced = 0;
+  };
 
   /** The number of a function; new ones are made known to all workers, before any task names them. */
   #define(target: unknown): number {
@@ -234,7 +249,12 @@ export class LocalBackend implements Backend {
     hold();
     try {
       while (this.#pending.size > 0 || this.#queued > 0) {
-        if (await this.#drain() === 0) await nap(this.#results);
+        if (await this.#drain() > 0) {
+          // More may follow at once: to look again costs less than to sleep and be woken.
+          await yieldLoop();
+        } else {
+          await nap(this.#results);
+        }
       }
     } finally {
       this.#receiving = false;

@@ -117,5 +117,8 @@ export function compileSource(
   names: readonly string[],
   values: readonly unknown[],
 ): unknown {
-  return new Function(...names, `"use strict";\nreturn ${expression};\n//# sourceURL=multiprocessing:target`)(...values);
+  return new Function(
+    ...names,
+    `"use strict";\nreturn ${expression};\n//# sourceURL=multiprocessing:target`,
+  )(...values);
 }

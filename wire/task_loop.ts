@@ -14,13 +14,7 @@ import { encode } from "./codec.ts";
 import { fromInbox, pack, toItem, unpack } from "./packet.ts";
 import type { Definition, LastWords, TargetRef, TaskLoopPayload } from "./protocol.ts";
 import { resolveTarget } from "./target_resolve.ts";
-import {
-  definitionOf,
-  modeOf,
-  RESULT_ERROR,
-  RESULT_PARTIAL,
-  RESULT_VALUE,
-} from "./task_frame.ts";
+import { definitionOf, modeOf, RESULT_ERROR, RESULT_PARTIAL, RESULT_VALUE } from "./task_frame.ts";
 import type { AnyFunction } from "./tasks.ts";
 
 // Tasks that never wait would keep the event loop from timers and sockets that they left behind.
@@ -59,14 +53,18 @@ class TaskLoop {
   async run(): Promise<void> {
     const tasks = this.#tasks;
     let yielded = Date.now();
+    let idle = false;
     for (;;) {
       const taken = tasks.tryGet(this.#claim);
       if (taken === CLOSED) return;
       if (taken === PENDING) {
-        await nap(tasks);
+        // More may follow at once: to look again costs less than to sleep and be woken.
+        await (idle ? nap(tasks) : yieldLoop());
+        idle = !idle;
         yielded = Date.now();
         continue;
       }
+      idle = false;
       const done = this.#runTask(tasks.inbox.a, tasks.inbox.b);
       if (done !== undefined) await done;
       if (Date.now() - yielded < YIELD_MS) continue;

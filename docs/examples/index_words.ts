@@ -10,7 +10,13 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { cpuCount, Pool } from "@multiprocessing/core";
-import { type Batch, findTextFiles, inBatches, reasonOf, type Skipped } from "./index_words/files.ts";
+import {
+  type Batch,
+  findTextFiles,
+  inBatches,
+  reasonOf,
+  type Skipped,
+} from "./index_words/files.ts";
 import { showProgress } from "./index_words/progress.ts";
 import { countFiles, WordIndex } from "./index_words/words.ts";
 
