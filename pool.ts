@@ -168,7 +168,7 @@ export class Pool implements AsyncDisposable {
    * @param options Chunks, progress, and how far to read ahead.
    * @returns An iterator. An item that failed throws its error, which ends the iteration.
    */
-  async *imap<T, R>(
+  imap<T, R>(
     fn: Target<[T], R>,
     items: Iterable<T> | AsyncIterable<T>,
     options: ImapOptions = {},
@@ -176,15 +176,9 @@ export class Pool implements AsyncDisposable {
     const size = checkChunkSize(options.chunkSize) ?? 1;
     const bufferSize = checkBufferSize(options.bufferSize) ?? CHUNKS_PER_WORKER * this.size * size;
     const ahead = Math.max(1, Math.floor(bufferSize / size));
-    let done = 0;
-    const running = readAhead(items, size, ahead, (chunk) => this.#runChunk(fn, chunk as T[]));
-    for await (const { values, errors } of running) {
-      options.onProgress?.(done += values.length, undefined);
-      for (let i = 0; i < values.length; i++) {
-        if (errors.has(i)) throw errors.get(i);
-        yield values[i] as Awaited<R>;
-      }
-    }
+    this.#checkOpen();
+    const run = (chunk: T[]) => this.#runChunk(fn, chunk);
+    return yieldItems(readAhead(items, size, ahead, run), options.onProgress);
   }
 
   /** Takes no more work; what was accepted still runs. */
@@ -237,11 +231,15 @@ export class Pool implements AsyncDisposable {
 
   #run(target: unknown, mode: JobMode, input: unknown[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      if (this.#state !== "open") throw new ClosedError("Cannot use Pool: it has been closed");
+      this.#checkOpen();
       const settle = (outcome: Outcome) =>
         outcome.ok ? resolve(outcome.value) : reject(outcome.error);
       this.#backend.submit({ target, mode, input, settle });
     });
+  }
+
+  #checkOpen(): void {
+    if (this.#state !== "open") throw new ClosedError("Cannot use Pool: it has been closed");
   }
 
   /** Runs the items of a chunk together. What fails the whole chunk is the error of its first item. */
@@ -301,7 +299,25 @@ async function* readAhead<T, R>(
     }
     if (failure !== undefined) throw failure.error;
   } finally {
-    if (!ended) await source.return(undefined);
+    const left = source.return(undefined);
+    // A source that is stuck must not hold up whoever leaves the loop.
+    if (reading === undefined) await left;
+    else left.catch(() => {});
+  }
+}
+
+/** Yields the values of chunks, up to the first error. */
+async function* yieldItems<R>(
+  chunks: AsyncIterable<MapResult>,
+  onProgress: MapOptions["onProgress"],
+): AsyncGenerator<R> {
+  let done = 0;
+  for await (const { values, errors } of chunks) {
+    onProgress?.(done += values.length, undefined);
+    for (let i = 0; i < values.length; i++) {
+      if (errors.has(i)) throw errors.get(i);
+      yield values[i] as R;
+    }
   }
 }
 

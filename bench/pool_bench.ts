@@ -32,8 +32,8 @@ const DEADLINE_MS = 15_000;
 /** Who has spent so much on a measure, sits its last rounds out; not before {@linkcode Measure.least}. */
 const BUDGET_MS = 6_000;
 
-/** The round that warms up does this part of the work of the others. */
-const WARM_UP = 0.2;
+/** A contestant warms up in rounds of a tenth, so many at most, within so much time. */
+const WARM_UP = { part: 0.1, rounds: 20, ms: 1_500 };
 
 const { values: options } = parseArgs({
   options: {
@@ -188,10 +188,16 @@ const ALL: Measure[] = [
 
 const MEASURES = ALL.filter(({ what }) => options.measure.split(",").includes(what));
 
-async function measure(players: Player[], { what, count, rounds, least }: Measure): Promise<void> {
-  for (const player of players) {
-    if (player.out === undefined) await play(player, { what, count: Math.ceil(count * WARM_UP) });
+async function warmUp(player: Player, { what, count }: Turn): Promise<void> {
+  const begun = performance.now();
+  for (let round = 0; round < WARM_UP.rounds && player.out === undefined; round++) {
+    await play(player, { what, count: Math.ceil(count * WARM_UP.part) });
+    if (performance.now() - begun > WARM_UP.ms) break;
   }
+}
+
+async function measure(players: Player[], { what, count, rounds, least }: Measure): Promise<void> {
+  for (const player of players) await warmUp(player, { what, count });
   for (let round = 0; round < rounds; round++) {
     for (const player of players) {
       const past = player.times[what];

@@ -46,6 +46,11 @@ export class Claims {
     return Atomics.load(this.#cells, slot * CLAIM_WORDS + READY) === 1;
   }
 
+  /** Called by a worker that has answered what it took. */
+  release(slot: number): void {
+    Atomics.store(this.#cells, slot * CLAIM_WORDS + TASK, 0);
+  }
+
   /** Clears a claim, for the next worker in the slot. */
   clear(slot: number): void {
     for (const word of [TASK, FRAME, READY]) {

@@ -26,6 +26,7 @@ import { Line, nap } from "../memory/wait.ts";
 import { hold, openChannel, type Port, release, yieldLoop } from "../runtime/mod.ts";
 import { encode } from "./codec.ts";
 import type { Backend, Job, MapResult, PoolStats } from "./job.ts";
+import { JobTable } from "./job_table.ts";
 import { fromInbox, pack, toItem, unpack } from "./packet.ts";
 import type { Definition, LastWords, TaskLoopPayload } from "./protocol.ts";
 import { closed, spawn, stop } from "./spawn.ts";
@@ -59,6 +60,8 @@ interface Queued {
 const RING_BYTES = 4 * 2 ** 20;
 // Results may come without a pause: the event loop gets its turn at least this often.
 const YIELD_MS = 8;
+// Looking again for so long costs less than to sleep and be woken.
+const POLL_MS = 0.02;
 // Waking takes a system call: one for so many tasks that are submitted together.
 const ANNOUNCE_AT_ONCE = 32;
 // So many workers that end before their first task, one after the other, are no accident.
@@ -75,10 +78,11 @@ export class LocalBackend implements Backend {
   readonly #definitions: Definition[] = [];
   readonly #definitionOf = new Map<unknown, number>();
   /** Jobs in the ring, with a worker, or on their way back. */
-  readonly #pending = new Map<number, Job>();
+  readonly #pending = new JobTable();
   readonly #backlog: Queued[] = [];
   readonly #streamLine = new Line();
   readonly #item: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
+  readonly #stopped = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
   #backlogHead = 0;
   #unannounced = 0;
@@ -86,7 +90,6 @@ export class LocalBackend implements Backend {
   #receiving = false;
   #closing = false;
   #broken: ProcessLostError | undefined;
-  #nextTask = 1;
   #started = 0;
   #failedStarts = 0;
   #alive = 0;
@@ -110,25 +113,21 @@ export class LocalBackend implements Backend {
     const definition = this.#define(job.target);
     const item = this.#item;
     toItem(encode(job.input, { root: job.mode === "map" ? "items" : "args" }), item);
-    item.a = this.#nextTask;
     item.b = taskWord(definition, job.mode);
-    this.#nextTask = (this.#nextTask + 1) & 0x7fff_ffff || 1;
-    if (!this.#mayPutNow(item) || this.#tasks.tryPutQuietly(item) !== DONE) {
+    if (!this.#mayPutNow(item) || !this.#put(job, item)) {
       this.#backlog.push({ job, item: { ...item, bytes: item.bytes.slice(0, item.length) } });
-    } else {
-      this.#pending.set(item.a, job);
-      this.#announce();
     }
     if (!this.#receiving) this.#receive();
   }
 
   close(): void {
     this.#closing = true;
-    if (this.#queued === 0) this.#tasks.close();
+    this.#closeWhenPut();
   }
 
   terminate(reason: unknown): void {
     this.#closing = true;
+    this.#stopped.abort(reason);
     for (const worker of this.#workers) if (worker !== undefined) stop(worker.pid, TERMINATED);
     this.#failAll(reason);
   }
@@ -136,7 +135,7 @@ export class LocalBackend implements Backend {
   stats(): PoolStats {
     let running = 0;
     for (let slot = 0; slot < this.size; slot++) {
-      if (this.#pending.has(this.#claims.taken(slot, this.#tasks))) running++;
+      if (this.#pending.get(this.#claims.taken(slot, this.#tasks)) !== undefined) running++;
     }
     return {
       size: this.size,
@@ -155,6 +154,14 @@ export class LocalBackend implements Backend {
 
   #mayPutNow(item: Item): boolean {
     return this.#queued === 0 && !this.#streaming && this.#tasks.fitsFrame(item.length);
+  }
+
+  #put(job: Job, item: Item): boolean {
+    item.a = this.#pending.add(job);
+    const put = this.#tasks.tryPutQuietly(item) === DONE;
+    if (put) this.#announce();
+    else this.#pending.remove(item.a);
+    return put;
   }
 
   /** Wakes workers for what was put: once for what is submitted together, but not too late. */
@@ -247,14 +254,13 @@ export class LocalBackend implements Backend {
   async #receive(): Promise<void> {
     this.#receiving = true;
     hold();
+    let last = 0;
     try {
       while (this.#pending.size > 0 || this.#queued > 0) {
-        if (await this.#drain() > 0) {
-          // More may follow at once: to look again costs less than to sleep and be woken.
-          await yieldLoop();
-        } else {
-          await nap(this.#results);
-        }
+        const now = performance.now();
+        if (await this.#drain() > 0) last = now;
+        if (now - last < POLL_MS) await yieldLoop();
+        else await nap(this.#results);
       }
     } finally {
       this.#receiving = false;
@@ -304,9 +310,8 @@ export class LocalBackend implements Backend {
   }
 
   #settle(task: number, outcome: Parameters<Job["settle"]>[0]): void {
-    const job = this.#pending.get(task);
+    const job = this.#pending.remove(task);
     if (job === undefined) return;
-    this.#pending.delete(task);
     if (outcome.ok) this.#completed++;
     else this.#failed++;
     job.settle(outcome);
@@ -316,11 +321,19 @@ export class LocalBackend implements Backend {
   #refill(): void {
     while (this.#queued > 0 && !this.#streaming) {
       const { job, item } = this.#backlog[this.#backlogHead] as Queued;
-      if (!this.#tasks.fitsFrame(item.length)) this.#stream(job, item);
-      else if (this.#tasks.tryPut(item) !== DONE) return;
-      this.#pending.set(item.a, job);
+      if (!this.#tasks.fitsFrame(item.length)) {
+        item.a = this.#pending.add(job);
+        this.#stream(item);
+      } else if (!this.#put(job, item)) {
+        return;
+      }
       this.#shiftBacklog();
     }
+    this.#closeWhenPut();
+  }
+
+  /** Closes the ring of tasks once all that was accepted is in it: the workers drain it, and end. */
+  #closeWhenPut(): void {
     if (this.#closing && this.#queued === 0 && !this.#streaming) this.#tasks.close();
   }
 
@@ -331,22 +344,21 @@ export class LocalBackend implements Backend {
     this.#backlogHead = 0;
   }
 
-  async #stream(job: Job, item: Item): Promise<void> {
+  /** Puts an item too large for one frame, as the workers take it. */
+  async #stream(item: Item): Promise<void> {
     this.#streaming = true;
     try {
-      await this.#streamLine.wait(new RingPut(this.#tasks, item));
+      await this.#streamLine.wait(new RingPut(this.#tasks, item), Infinity, this.#stopped.signal);
     } catch (error) {
       this.#settle(item.a, { ok: false, error });
-    } finally {
-      this.#streaming = false;
     }
+    this.#streaming = false;
     this.#refill();
-    void job;
   }
 
   #failAll(reason: unknown): void {
     const outcome = { ok: false, error: reason } as const;
-    for (const task of [...this.#pending.keys()]) this.#settle(task, outcome);
+    for (const task of this.#pending.numbers()) this.#settle(task, outcome);
     for (const queued of this.#backlog.splice(0)) queued?.job.settle(outcome);
     this.#backlogHead = 0;
   }

@@ -5,7 +5,7 @@
  */
 
 import type { Item, Ring } from "../memory/ring.ts";
-import { decode, encode } from "./codec.ts";
+import { decode, encode, encodeThrown } from "./codec.ts";
 import { deposit, fetch, fetchSync } from "./exchange.ts";
 import type { Encoded, Packed } from "./protocol.ts";
 
@@ -21,12 +21,17 @@ export function pack(
   transfer: Transferable[],
   moved: readonly Transferable[] = [],
 ): Packed {
-  const encoded = encode(value, { root, transfer: moved });
-  transfer.push(...encoded.transfer);
-  return {
-    bytes: encoded.bytes.slice(0, encoded.length),
-    attachments: encoded.attachments.slice(),
-  };
+  return keep(encode(value, { root, transfer: moved }), transfer);
+}
+
+/** Like {@linkcode pack}, for what was thrown; never fails. */
+export function packThrown(thrown: unknown, transfer: Transferable[]): Packed {
+  return keep(encodeThrown(thrown), transfer);
+}
+
+function keep({ bytes, length, attachments, transfer: moved }: Encoded, transfer: Transferable[]) {
+  transfer.push(...moved);
+  return { bytes: bytes.slice(0, length), attachments: attachments.slice() };
 }
 
 /** Decodes what {@linkcode pack} made. */

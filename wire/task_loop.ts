@@ -6,19 +6,22 @@
 
 import { bootRecord } from "../memory/control.ts";
 import { Claims } from "../memory/claim.ts";
-import { type Claim, CLOSED, type Item, Ring } from "../memory/ring.ts";
+import { CLOSED, type Item, Ring } from "../memory/ring.ts";
 import { RingPut } from "../memory/ring_wait.ts";
 import { Line, nap, PENDING } from "../memory/wait.ts";
 import { hold, type Port, receive, wrapPort, yieldLoop } from "../runtime/mod.ts";
-import { encode } from "./codec.ts";
-import { fromInbox, pack, toItem, unpack } from "./packet.ts";
-import type { Definition, LastWords, TargetRef, TaskLoopPayload } from "./protocol.ts";
+import { encode, encodeThrown } from "./codec.ts";
+import { fromInbox, packThrown, toItem, unpack } from "./packet.ts";
+import type { Definition, Encoded, LastWords, TargetRef, TaskLoopPayload } from "./protocol.ts";
 import { resolveTarget } from "./target_resolve.ts";
 import { definitionOf, modeOf, RESULT_ERROR, RESULT_PARTIAL, RESULT_VALUE } from "./task_frame.ts";
 import type { AnyFunction } from "./tasks.ts";
 
+const RESULT = { root: "result" };
 // Tasks that never wait would keep the event loop from timers and sockets that they left behind.
 const YIELD_MS = 8;
+// Looking again for so long costs less than to sleep and be woken.
+const POLL_MS = 0.02;
 
 /** Runs tasks until the pool closes. */
 export async function runTasks(payload: TaskLoopPayload): Promise<void> {
@@ -31,40 +34,47 @@ class TaskLoop {
   readonly #tasks: Ring;
   readonly #results: Ring;
   readonly #resultLine = new Line();
-  readonly #claim: Claim;
+  readonly #claims: Claims;
+  readonly #slot: number;
   readonly #functions: Functions;
   readonly #item: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
 
   constructor({ tasks, results, claims, slot, port }: TaskLoopPayload) {
     this.#tasks = Ring.attach(tasks);
     this.#results = Ring.attach(results);
-    const allClaims = new Claims(claims);
-    this.#claim = allClaims.at(slot);
+    this.#claims = new Claims(claims);
+    this.#slot = slot;
     const pool = wrapPort(port);
     this.#functions = new Functions(pool);
     bootRecord!.report = (error) => {
       const transfer: Transferable[] = [];
-      const words: LastWords = { error: pack(error, "error", transfer) };
+      const words: LastWords = { error: packThrown(error, transfer) };
       pool.post(words, transfer);
     };
-    allClaims.raiseReady(slot);
+    this.#claims.raiseReady(slot);
   }
 
   async run(): Promise<void> {
     const tasks = this.#tasks;
+    const claim = this.#claims.at(this.#slot);
     let yielded = Date.now();
-    let idle = false;
+    let idleSince = 0;
     for (;;) {
-      const taken = tasks.tryGet(this.#claim);
+      const taken = tasks.tryGet(claim);
       if (taken === CLOSED) return;
       if (taken === PENDING) {
         // More may follow at once: to look again costs less than to sleep and be woken.
-        await (idle ? nap(tasks) : yieldLoop());
-        idle = !idle;
+        const now = performance.now();
+        if (idleSince === 0) {
+          idleSince = now;
+          this.#claims.release(this.#slot);
+        }
+        if (now - idleSince < POLL_MS) await yieldLoop();
+        else await nap(tasks);
         yielded = Date.now();
         continue;
       }
-      idle = false;
+      idleSince = 0;
       const done = this.#runTask(tasks.inbox.a, tasks.inbox.b);
       if (done !== undefined) await done;
       if (Date.now() - yielded < YIELD_MS) continue;
@@ -139,20 +149,19 @@ class TaskLoop {
 
   /** Answers with each item's own value or error; a value that cannot be sent becomes an error. */
   async #answerPartly(task: number, values: unknown[], errors: [number, unknown][]): Promise<void> {
+    const failed = errors.map(([i, error]) => [i, unsendable(error) ?? error]);
     for (let i = 0; i < values.length; i++) {
-      try {
-        encode(values[i], { root: "result" });
-      } catch (error) {
-        values[i] = undefined;
-        errors.push([i, error]);
-      }
+      const reason = unsendable(values[i]);
+      if (reason === undefined) continue;
+      values[i] = undefined;
+      failed.push([i, reason]);
     }
-    await this.#put(task, RESULT_PARTIAL, [values, errors]);
+    await this.#put(task, RESULT_PARTIAL, encode([values, failed], RESULT));
   }
 
   #answer(task: number, value: unknown, strict = false): void | Promise<void> {
     try {
-      return this.#put(task, RESULT_VALUE, value);
+      return this.#put(task, RESULT_VALUE, encode(value, RESULT));
     } catch (error) {
       if (strict) throw error;
       return this.#fail(task, error);
@@ -160,16 +169,12 @@ class TaskLoop {
   }
 
   #fail(task: number, error: unknown): void | Promise<void> {
-    try {
-      return this.#put(task, RESULT_ERROR, error);
-    } catch (unsendable) {
-      return this.#put(task, RESULT_ERROR, unsendable);
-    }
+    return this.#put(task, RESULT_ERROR, encodeThrown(error));
   }
 
-  #put(task: number, b: number, value: unknown): void | Promise<void> {
+  #put(task: number, b: number, encoded: Encoded): void | Promise<void> {
     const item = this.#item;
-    toItem(encode(value, { root: "result" }), item);
+    toItem(encoded, item);
     item.a = task;
     item.b = b;
     const results = this.#results;
@@ -215,6 +220,16 @@ class Functions {
     } finally {
       bootRecord!.importing--;
     }
+  }
+}
+
+/** Why a value cannot be sent; undefined if it can. */
+function unsendable(value: unknown): unknown {
+  try {
+    encode(value, RESULT);
+    return undefined;
+  } catch (reason) {
+    return reason;
   }
 }
 

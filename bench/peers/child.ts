@@ -33,17 +33,28 @@ async function timed(run: () => PromiseLike<unknown>): Promise<number> {
   return performance.now() - begun;
 }
 
-async function open(contestant: Contestant, workers: number): Promise<number> {
-  await contestant.open(workers);
-  return timed(() => Promise.all(Array.from({ length: 100 }, contestant.task)));
+/** How long it takes until all workers know the tasks. */
+function open(contestant: Contestant, workers: number): Promise<number> {
+  const each = Array.from({ length: workers }, (_, at) => at);
+  return timed(async () => {
+    await contestant.open(workers);
+    for (let time = 0; time < 5; time++) {
+      // No more than one a worker: on Deno, multithreading loses what a worker gets while it loads.
+      await Promise.all(each.map(contestant.task));
+      await contestant.map(each);
+    }
+  });
 }
 
-function tasks({ task }: Contestant, count: number): Promise<number> {
-  return timed(() => {
+async function tasks({ task, check }: Contestant, count: number): Promise<number> {
+  let answers: unknown[] = [];
+  const time = await timed(async () => {
     const promises = new Array<PromiseLike<unknown>>(count);
     for (let at = 0; at < count; at++) promises[at] = task();
-    return Promise.all(promises);
+    answers = await Promise.all(promises);
   });
+  answers.forEach((answer) => check?.(answer));
+  return time;
 }
 
 async function latency({ task }: Contestant, count: number): Promise<number[]> {
@@ -95,8 +106,8 @@ async function alone(name: string, turn: Turn, rounds: number): Promise<void> {
   await take(contestant, { what: "open", count: 2 });
   const times: number[] = [];
   for (let round = 0; round < rounds; round++) times.push(...await take(contestant, turn));
-  times.sort((one, other) => one - other);
-  console.log(`${turn.what} ${turn.count}: median ${times[times.length >> 1]!.toFixed(3)} ms`);
+  const sorted = times.toSorted((one, other) => one - other);
+  console.log(`${turn.what} ${turn.count}: median ${sorted[sorted.length >> 1]!.toFixed(3)} ms`);
   await contestant.close();
 }
 

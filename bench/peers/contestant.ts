@@ -16,6 +16,8 @@ export interface Contestant {
   open(workers: number): void | Promise<void>;
   /** Submits one task that does nothing. */
   task(): PromiseLike<unknown>;
+  /** Throws if what {@linkcode task} resolved to stands for an error; needed where it does not reject. */
+  check?(answer: unknown): void;
   /** Doubles each number in the workers. */
   map(numbers: number[]): PromiseLike<number[]>;
   /** Ends the workers. */

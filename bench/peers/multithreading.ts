@@ -19,6 +19,7 @@ const multithreading: Contestant = {
     initRuntime({ maxWorkers: workers });
   },
   task: () => spawn(noop).join(),
+  check: (answer) => valueOf(answer as Result<void>),
   async map(numbers) {
     const answers: Result<number>[][] = [];
     for (let from = 0; from < numbers.length; from += OUTSTANDING) {
