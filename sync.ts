@@ -97,18 +97,13 @@ export class Lock {
   static {
     mutexOf = (lock) => lock.#mutex;
     adopt = (lock, buffer) => {
-      lock.#mutex = lock.newMutex(buffer);
+      lock.#mutex = newMutex(lock, buffer);
     };
   }
 
   /** Creates a lock that nobody holds. */
   constructor() {
-    this.#mutex = this.newMutex(new SharedArrayBuffer(LOCK_BYTES));
-  }
-
-  /** @ignore */
-  protected newMutex(buffer: SharedArrayBuffer): Mutex {
-    return new Mutex(new Int32Array(buffer), 0);
+    this.#mutex = newMutex(this, new SharedArrayBuffer(LOCK_BYTES));
   }
 
   /**
@@ -207,11 +202,6 @@ export class Lock {
  * ```
  */
 export class RLock extends Lock {
-  /** @ignore */
-  protected override newMutex(buffer: SharedArrayBuffer): Mutex {
-    return new RecursiveMutex(new Int32Array(buffer), 0);
-  }
-
   /**
    * Undoes one acquisition.
    *
@@ -226,6 +216,11 @@ export class RLock extends Lock {
         : "Cannot release RLock: another process holds it, and only the owner may release it",
     );
   }
+}
+
+function newMutex(lock: Lock, buffer: SharedArrayBuffer): Mutex {
+  const cells = new Int32Array(buffer);
+  return lock instanceof RLock ? new RecursiveMutex(cells, 0) : new Mutex(cells, 0);
 }
 
 /**

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { Packr } from "msgpackr";
+import { Packr } from "msgpackr/pack";
 import { decode, encode } from "../wire/codec.ts";
 
 const ROUNDS = 7;

@@ -141,9 +141,11 @@ export function isAlive(pid: number): boolean {
   return Atomics.load(words, slot + STATE) === ALIVE && Atomics.load(words, slot + PID) === pid;
 }
 
-/** The exit code of an ended process; null while it lives. */
+/** The exit code of an ended process; null while it lives. -1 if its slot has been used again. */
 export function exitCodeOf(pid: number): number | null {
-  const state = Atomics.load(words, stateIndex(pid));
+  const slot = stateIndex(pid);
+  const state = Atomics.load(words, slot + STATE);
+  if (Atomics.load(words, slot + PID) !== pid) return -1;
   return state === ALIVE ? null : state >> 2;
 }
 

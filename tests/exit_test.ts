@@ -112,7 +112,7 @@ test("Process writes an uncaught error to stderr: its name, the error, the worke
   assertMatch(text, /^Uncaught error in bomber \(pid 2\):/m);
   assertMatch(text, /TypeError: the bomb went off/);
   assertMatch(text, /at explode\b/);
-  assertEquals(lines.at(-1), "main goes on");
+  assertEquals(count(lines, "main goes on"), 1, text);
   assertEquals(text.match(/Uncaught error in/g)?.length, 1);
 });
 
@@ -121,7 +121,7 @@ test("Process writes the file and line of a task's error", async () => {
   const text = lines.join("\n");
   assertMatch(text, /^Uncaught error in tasker \(pid 2\):/m);
   assertMatch(text, /at fail \(.*uncaught_task\.ts:7:\d+\)/);
-  assertEquals(lines.at(-1), "exit code 1");
+  assertEquals(count(lines, "exit code 1"), 1, text);
 });
 
 // -- Chains
@@ -138,13 +138,20 @@ function assertRefused(lines: string[]): void {
 test("Process.start() in a module without main guard is refused, and never becomes a chain", async () => {
   const lines = await run("no_guard.ts");
   assertRefused(lines);
-  assertEquals(lines.at(-1), "exit code 1");
+  assertEquals(count(lines, "exit code 1"), 1);
 });
 
 test("Pool in a module without main guard is refused, and never becomes a chain", async () => {
   const { output, timedOut } = await start("no_guard_pool.ts");
   assert(!timedOut, output);
   assertRefused(output.trim().split("\n"));
+});
+
+test("Process.start() a while after the import of a module without main guard makes no chain", {
+  todo: "only what the module does while it is being imported is refused",
+}, async () => {
+  const { output, timedOut } = await start("no_guard_late.ts", PATIENCE);
+  assert(!timedOut, `${count(output.split("\n"), "module runs")} processes`);
 });
 
 for (const guard of ["main_guard", "process_guard"]) {

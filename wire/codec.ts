@@ -24,7 +24,9 @@
  * @module
  */
 
-import { Packr, RESERVE_START_SPACE, RESET_BUFFER_MODE, Unpackr } from "msgpackr";
+// The halves, not the whole: that one loads a native module and Node's streams in every worker.
+import { Packr, RESERVE_START_SPACE, RESET_BUFFER_MODE } from "msgpackr/pack";
+import { Unpackr } from "msgpackr/unpack";
 import { EncodingError } from "../errors.ts";
 import { describe } from "./error_envelope.ts";
 import { GraphReader, GraphWriter } from "./graph.ts";
