@@ -1,11 +1,12 @@
 /** The programs of docs/examples, each run as a program of its own, and what they print. */
 
-import { readdirSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { assertEquals, assertStringIncludes } from "@std/assert";
+import { read } from "../scripts/files.ts";
 import { current, ROOT } from "../scripts/runtimes.ts";
-import { capture, type Outcome } from "../scripts/spawn.ts";
+import { capture } from "../scripts/spawn.ts";
 
 const FOLDER = "docs/examples";
 const runtime = current();
@@ -25,27 +26,55 @@ const OUTPUTS: Record<string, string> = {
 /** Has a test file of its own. */
 const OTHERS = ["index_words.ts"];
 
-function run(program: string): Promise<Outcome> {
-  return capture([...runtime.command, `${FOLDER}/${program}.ts`], 30_000);
+/** What the programs of README.md print, in order. */
+const README_OUTPUTS = ["hello bob\n", "[ 4, 5, 6, 7, 8 ]\n", "1\n2\n3\n", "10\n", "10\n"];
+
+/** The programs in a document. */
+function programsIn(document: string): string[] {
+  return [...read(ROOT, document).matchAll(/^```ts.*\n([^]*?)^```$/gm)].map(([, code]) => code!);
+}
+
+/** Runs a program; the output that is expected of it depends on whether the runtime can read it. */
+async function check(path: string, source: string, output: string): Promise<void> {
+  const outcome = await capture([...runtime.command, path], 30_000);
+  if (hasUsing || !/^\s*(?:await )?using /m.test(source)) {
+    assertEquals(outcome, { code: 0, output, timedOut: false });
+  } else {
+    assertEquals(outcome.code, 1);
+    assertStringIncludes(outcome.output, "SyntaxError");
+  }
 }
 
 for (const [program, output] of Object.entries(OUTPUTS)) {
-  test(`docs/examples/${program}.ts prints what it should`, async () => {
-    assertEquals(await run(program), { code: 0, output, timedOut: false });
-  });
-
-  if (hasUsing) {
-    test(`docs/examples/${program}_using.ts prints the same`, async () => {
-      assertEquals(await run(`${program}_using`), { code: 0, output, timedOut: false });
-    });
-  } else {
-    test(`docs/examples/${program}_using.ts is refused by a runtime that does not know using`, async () => {
-      const outcome = await run(`${program}_using`);
-      assertEquals(outcome.code, 1);
-      assertStringIncludes(outcome.output, "SyntaxError");
+  for (const name of [program, `${program}_using`]) {
+    const path = `${FOLDER}/${name}.ts`;
+    const refused = !hasUsing && name !== program;
+    test(`${path} ${refused ? "is a SyntaxError here" : "prints what it should"}`, async () => {
+      await check(path, read(ROOT, path), output);
     });
   }
 }
+
+test("the programs of README.md print what they should", async (t) => {
+  mkdirSync(join(ROOT, "tmp"), { recursive: true });
+  const folder = mkdtempSync(join(ROOT, "tmp", "readme_"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const programs = programsIn("README.md");
+  assertEquals(programs.length, README_OUTPUTS.length);
+  for (const [i, source] of programs.entries()) {
+    const path = join(folder, `${i}.ts`);
+    writeFileSync(path, source);
+    await check(path, source, README_OUTPUTS[i]!);
+  }
+});
+
+test("the guide begins with the programs of docs/examples as they are", () => {
+  const shown = programsIn("docs/guide.md").slice(0, Object.keys(OUTPUTS).length);
+  const programs = Object.keys(OUTPUTS).map((name) =>
+    read(ROOT, `${FOLDER}/${name}.ts`).replace(/^\/\*\*.*\*\/\n\n/, "")
+  );
+  assertEquals(shown, programs);
+});
 
 test("every program in docs/examples is run by a test", () => {
   const programs = readdirSync(join(ROOT, FOLDER)).filter((name) => name.endsWith(".ts"));

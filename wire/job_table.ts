@@ -1,4 +1,11 @@
+import type { Definition } from "./definitions.ts";
 import type { Job } from "./job.ts";
+
+/** A job that was submitted, and the function that it needs. */
+export interface JobEntry {
+  readonly job: Job;
+  readonly definition: Definition;
+}
 
 const SLOT_BITS = 20;
 const SLOT_MASK = 2 ** SLOT_BITS - 1;
@@ -12,39 +19,39 @@ const GENERATIONS = 2 ** (31 - SLOT_BITS);
  * pool passes here twice a task.
  */
 export class JobTable {
-  readonly #jobs: (Job | undefined)[] = [];
+  readonly #entries: (JobEntry | undefined)[] = [];
   readonly #numbers: number[] = [];
   readonly #free: number[] = [];
 
   /** How many jobs there are. */
   get size(): number {
-    return this.#jobs.length - this.#free.length;
+    return this.#entries.length - this.#free.length;
   }
 
   /** Takes a job in. Returns its number. */
-  add(job: Job): number {
-    const slot = this.#free.pop() ?? this.#jobs.length;
+  add(entry: JobEntry): number {
+    const slot = this.#free.pop() ?? this.#entries.length;
     const generation = ((this.#numbers[slot] ?? 0) >>> SLOT_BITS) % (GENERATIONS - 1) + 1;
     const number = generation * (SLOT_MASK + 1) + slot;
-    this.#jobs[slot] = job;
+    this.#entries[slot] = entry;
     this.#numbers[slot] = number;
     return number;
   }
 
   /** The job of a number, if it is still there. */
-  get(number: number): Job | undefined {
+  get(number: number): JobEntry | undefined {
     const slot = number & SLOT_MASK;
-    return this.#numbers[slot] === number ? this.#jobs[slot] : undefined;
+    return this.#numbers[slot] === number ? this.#entries[slot] : undefined;
   }
 
   /** Takes the job of a number out. */
-  remove(number: number): Job | undefined {
-    const job = this.get(number);
-    if (job === undefined) return undefined;
+  remove(number: number): JobEntry | undefined {
+    const entry = this.get(number);
+    if (entry === undefined) return undefined;
     const slot = number & SLOT_MASK;
-    this.#jobs[slot] = undefined;
+    this.#entries[slot] = undefined;
     this.#free.push(slot);
-    return job;
+    return entry;
   }
 
   /** The numbers of all jobs. */

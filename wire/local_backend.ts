@@ -25,12 +25,12 @@ import { RingPut } from "../memory/ring_wait.ts";
 import { Line, nap } from "../memory/wait.ts";
 import { hold, openChannel, type Port, release, yieldLoop } from "../runtime/mod.ts";
 import { encode } from "./codec.ts";
-import type { Backend, Job, MapResult, PoolStats } from "./job.ts";
-import { JobTable } from "./job_table.ts";
-import { fromInbox, pack, toItem, unpack } from "./packet.ts";
-import type { Definition, LastWords, TaskLoopPayload } from "./protocol.ts";
+import { Definitions } from "./definitions.ts";
+import type { Backend, Job, MapResult, Outcome, PoolStats } from "./job.ts";
+import { type JobEntry, JobTable } from "./job_table.ts";
+import { fromInbox, toItem, unpack } from "./packet.ts";
+import type { LastWords, TaskLoopPayload } from "./protocol.ts";
 import { closed, spawn, stop } from "./spawn.ts";
-import { describeTarget } from "./target_ref.ts";
 import { RESULT_ERROR, RESULT_PARTIAL, taskWord } from "./task_frame.ts";
 
 /** What to open. */
@@ -53,7 +53,7 @@ interface PoolWorker {
 }
 
 interface Queued {
-  job: Job;
+  entry: JobEntry;
   item: Item;
 }
 
@@ -75,8 +75,7 @@ export class LocalBackend implements Backend {
   readonly #results = Ring.create({ capacity: RING_BYTES, maxItems: 0 });
   readonly #claims: Claims;
   readonly #workers: (PoolWorker | undefined)[] = [];
-  readonly #definitions: Definition[] = [];
-  readonly #definitionOf = new Map<unknown, number>();
+  readonly #definitions = new Definitions(() => this.#ports());
   /** Jobs in the ring, with a worker, or on their way back. */
   readonly #pending = new JobTable();
   readonly #backlog: Queued[] = [];
@@ -110,12 +109,14 @@ export class LocalBackend implements Backend {
 
   submit(job: Job): void {
     if (this.#broken !== undefined) throw this.#broken;
-    const definition = this.#define(job.target);
+    const definition = this.#definitions.define(job.target);
     const item = this.#item;
     toItem(encode(job.input, { root: job.mode === "map" ? "items" : "args" }), item);
-    item.b = taskWord(definition, job.mode);
-    if (!this.#mayPutNow(item) || !this.#put(job, item)) {
-      this.#backlog.push({ job, item: { ...item, bytes: item.bytes.slice(0, item.length) } });
+    item.b = taskWord(definition.index, job.mode);
+    definition.users++;
+    const entry = { job, definition };
+    if (!this.#mayPutNow(item) || !this.#put(entry, item)) {
+      this.#backlog.push({ entry, item: { ...item, bytes: item.bytes.slice(0, item.length) } });
     }
     if (!this.#receiving) this.#receive();
   }
@@ -156,8 +157,8 @@ export class LocalBackend implements Backend {
     return this.#queued === 0 && !this.#streaming && this.#tasks.fitsFrame(item.length);
   }
 
-  #put(job: Job, item: Item): boolean {
-    item.a = this.#pending.add(job);
+  #put(entry: JobEntry, item: Item): boolean {
+    item.a = this.#pending.add(entry);
     const put = this.#tasks.tryPutQuietly(item) === DONE;
     if (put) this.#announce();
     else this.#pending.remove(item.a);
@@ -175,16 +176,8 @@ export class LocalBackend implements Backend {
     this.#unannounced = 0;
   };
 
-  /** The number of a function; new ones are made known to all workers, before any task names them. */
-  #define(target: unknown): number {
-    const known = this.#definitionOf.get(target);
-    if (known !== undefined) return known;
-    const index = this.#definitions.length;
-    const definition = { index, target: pack(describeTarget(target), "scope", []) };
-    this.#definitions.push(definition);
-    this.#definitionOf.set(target, index);
-    for (const worker of this.#workers) worker?.port.post(definition);
-    return index;
+  *#ports(): Iterable<Port> {
+    for (const worker of this.#workers) if (worker !== undefined) yield worker.port;
   }
 
   #start(slot: number): void {
@@ -209,7 +202,7 @@ export class LocalBackend implements Backend {
     });
     const worker: PoolWorker = { slot, pid, name, port, lastWords: undefined };
     port.listen((message) => worker.lastWords = unpack((message as LastWords).error));
-    for (const definition of this.#definitions) port.post(definition);
+    this.#definitions.tellAll(port);
     this.#workers[slot] = worker;
     this.#alive++;
     this.#watch(worker);
@@ -239,11 +232,12 @@ export class LocalBackend implements Backend {
     const task = this.#claims.taken(slot, this.#tasks);
     const ready = this.#claims.isReady(slot);
     this.#claims.clear(slot);
-    const job = this.#pending.get(task);
-    if (job !== undefined) this.#settle(task, { ok: false, error: lostError(worker, code) });
-    else if (worker.lastWords !== undefined) {
+    if (this.#pending.get(task) !== undefined) {
+      this.#settle(task, { ok: false, error: lostError(worker, code) });
+    } else if (worker.lastWords !== undefined) {
       console.error(`Uncaught error in ${worker.name} (pid ${worker.pid}):`, worker.lastWords);
     }
+    this.#results.wakeGetters(1);
     this.#failedStarts = ready ? 0 : this.#failedStarts + 1;
     if (this.#failedStarts < MAX_FAILED_STARTS || code === TERMINATED || code === KILLED) return;
     this.#broken = lostError(worker, code, "before it could take a task, as others before it");
@@ -304,14 +298,18 @@ export class LocalBackend implements Backend {
 
   #settleResult(task: number, b: number, value: unknown): void {
     if (b === RESULT_ERROR) this.#settle(task, { ok: false, error: value });
-    else if (this.#pending.get(task)?.mode === "map") {
+    else if (this.#pending.get(task)?.job.mode === "map") {
       this.#settle(task, { ok: true, value: mapResult(b, value) });
     } else this.#settle(task, { ok: true, value });
   }
 
-  #settle(task: number, outcome: Parameters<Job["settle"]>[0]): void {
-    const job = this.#pending.remove(task);
-    if (job === undefined) return;
+  #settle(task: number, outcome: Outcome): void {
+    const entry = this.#pending.remove(task);
+    if (entry !== undefined) this.#finish(entry, outcome);
+  }
+
+  #finish({ job, definition }: JobEntry, outcome: Outcome): void {
+    definition.users--;
     if (outcome.ok) this.#completed++;
     else this.#failed++;
     job.settle(outcome);
@@ -320,11 +318,11 @@ export class LocalBackend implements Backend {
   /** Puts from the backlog what has room now. */
   #refill(): void {
     while (this.#queued > 0 && !this.#streaming) {
-      const { job, item } = this.#backlog[this.#backlogHead] as Queued;
+      const { entry, item } = this.#backlog[this.#backlogHead] as Queued;
       if (!this.#tasks.fitsFrame(item.length)) {
-        item.a = this.#pending.add(job);
+        item.a = this.#pending.add(entry);
         this.#stream(item);
-      } else if (!this.#put(job, item)) {
+      } else if (!this.#put(entry, item)) {
         return;
       }
       this.#shiftBacklog();
@@ -359,8 +357,11 @@ export class LocalBackend implements Backend {
   #failAll(reason: unknown): void {
     const outcome = { ok: false, error: reason } as const;
     for (const task of this.#pending.numbers()) this.#settle(task, outcome);
-    for (const queued of this.#backlog.splice(0)) queued?.job.settle(outcome);
+    const queued = this.#backlog.splice(0).slice(this.#backlogHead);
     this.#backlogHead = 0;
+    for (const { entry } of queued) this.#finish(entry, outcome);
+    // Whoever takes results has none to wait for.
+    this.#results.wakeGetters(1);
   }
 }
 

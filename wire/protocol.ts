@@ -80,10 +80,11 @@ export interface TaskLoopPayload {
 }
 
 /** Sent by a pool to each of its workers, before the first task that needs it. */
-export interface Definition {
+export interface DefinitionMessage {
   /** Number of the function, as tasks name it. */
   index: number;
-  target: Packed;
+  /** The function's {@linkcode TargetRef}; null if no task will name it any more. */
+  target: Packed | null;
 }
 
 /** Sent by a worker to its pool: the uncaught error that ends it. */

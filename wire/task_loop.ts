@@ -9,11 +9,11 @@ import { Claims } from "../memory/claim.ts";
 import { CLOSED, type Item, Ring } from "../memory/ring.ts";
 import { RingPut } from "../memory/ring_wait.ts";
 import { Line, nap, PENDING } from "../memory/wait.ts";
-import { hold, type Port, receive, wrapPort, yieldLoop } from "../runtime/mod.ts";
+import { hold, wrapPort, yieldLoop } from "../runtime/mod.ts";
 import { encode, encodeThrown } from "./codec.ts";
-import { fromInbox, packThrown, toItem, unpack } from "./packet.ts";
-import type { Definition, Encoded, LastWords, TargetRef, TaskLoopPayload } from "./protocol.ts";
-import { resolveTarget } from "./target_resolve.ts";
+import { Functions } from "./functions.ts";
+import { fromInbox, packThrown, toItem } from "./packet.ts";
+import type { Encoded, LastWords, TaskLoopPayload } from "./protocol.ts";
 import { definitionOf, modeOf, RESULT_ERROR, RESULT_PARTIAL, RESULT_VALUE } from "./task_frame.ts";
 import type { AnyFunction } from "./tasks.ts";
 
@@ -181,45 +181,6 @@ class TaskLoop {
     if (results.fitsFrame(item.length) && results.tryPut(item) !== PENDING) return;
     const kept = { ...item, bytes: item.bytes.slice(0, item.length) };
     return this.#resultLine.wait(new RingPut(results, kept)).then(() => {});
-  }
-}
-
-/** The pool's functions, made when first needed from the definitions that lie in the port. */
-class Functions {
-  readonly #port: Port;
-  readonly #definitions: Definition[] = [];
-  readonly #ready: (AnyFunction | undefined)[] = [];
-
-  constructor(port: Port) {
-    this.#port = port;
-  }
-
-  /** The function, if it was loaded before. */
-  get(index: number): AnyFunction | undefined {
-    return this.#ready[index];
-  }
-
-  /** Loads the function: compiles its source, or imports its module. */
-  async load(index: number): Promise<AnyFunction> {
-    return this.#ready[index] ??= await this.#resolve(index);
-  }
-
-  async #resolve(index: number): Promise<AnyFunction> {
-    // The pool has posted the definition before it put the task: it lies here.
-    while (this.#definitions[index] === undefined) {
-      const next = receive(this.#port);
-      if (next === undefined) throw new Error(`Definition ${index} has got lost`);
-      const definition = next.message as Definition;
-      this.#definitions[definition.index] = definition;
-    }
-    const { importModule } = bootRecord!.inside;
-    const ref = unpack((this.#definitions[index] as Definition).target) as TargetRef;
-    bootRecord!.importing++;
-    try {
-      return await resolveTarget(ref, importModule);
-    } finally {
-      bootRecord!.importing--;
-    }
   }
 }
 

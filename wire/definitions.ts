@@ -1,0 +1,91 @@
+/**
+ * The functions that a pool's tasks name by number: the pool's half. The workers' is `functions.ts`.
+ *
+ * @module
+ */
+
+import type { Port } from "../runtime/mod.ts";
+import { pack } from "./packet.ts";
+import type { DefinitionMessage, Packed, TargetRef } from "./protocol.ts";
+import { describeTarget } from "./target_ref.ts";
+
+/** A function that the workers know, or will before they see a task that needs it. */
+export interface Definition {
+  readonly index: number;
+  readonly packed: Packed;
+  /** Under which it is known here: its source text if that is all there is to it, or itself. */
+  readonly key: unknown;
+  /** Unsettled jobs that need it. */
+  users: number;
+}
+
+// So many functions are remembered although no job needs them: closures made anew for each call must
+// not fill the memory.
+const MAX_IDLE = 1000;
+
+/** Gives functions numbers, and tells the workers what they mean. */
+export class Definitions {
+  readonly #byKey = new Map<unknown, Definition>();
+  readonly #ports: () => Iterable<Port>;
+  #next = 0;
+  #lastTarget: unknown;
+  #last: Definition | undefined;
+
+  /** @param ports The channels to all living workers. */
+  constructor(ports: () => Iterable<Port>) {
+    this.#ports = ports;
+  }
+
+  /**
+   * The definition of a target; the caller counts itself among its users.
+   *
+   * @throws {TargetError} If it cannot be sent.
+   */
+  define(target: unknown): Definition {
+    // One function is called many times in a row.
+    if (this.#last !== undefined && target === this.#lastTarget) return this.#last;
+    this.#last = this.#byKey.get(target) ?? this.#describe(target);
+    this.#lastTarget = target;
+    return this.#last;
+  }
+
+  #describe(target: unknown): Definition {
+    const ref = describeTarget(target);
+    const key = keyOf(ref) ?? target;
+    return this.#byKey.get(key) ?? this.#add(key, ref);
+  }
+
+  /** Tells a new worker all that the others know. */
+  tellAll(port: Port): void {
+    for (const { index, packed } of this.#byKey.values()) post(port, { index, target: packed });
+  }
+
+  #add(key: unknown, ref: TargetRef): Definition {
+    const definition = { index: this.#next++, packed: pack(ref, "scope", []), key, users: 0 };
+    this.#byKey.set(key, definition);
+    for (const port of this.#ports()) {
+      post(port, { index: definition.index, target: definition.packed });
+    }
+    if (this.#byKey.size > MAX_IDLE) this.#forgetOldest();
+    return definition;
+  }
+
+  #forgetOldest(): void {
+    for (const { key, users, index } of this.#byKey.values()) {
+      if (users > 0 || index === this.#next - 1) continue;
+      this.#last = undefined;
+      this.#byKey.delete(key);
+      for (const port of this.#ports()) post(port, { index, target: null });
+      return;
+    }
+  }
+}
+
+function post(port: Port, message: DefinitionMessage): void {
+  port.post(message);
+}
+
+/** Plain functions of the same text are the same function, however often they are made. */
+function keyOf(ref: TargetRef): string | undefined {
+  return ref.kind === "source" && ref.scope.length === 0 ? ref.source : undefined;
+}
