@@ -20,6 +20,7 @@
 import { ProcessLostError } from "../errors.ts";
 import { Claims } from "../memory/claim.ts";
 import { KILLED, TERMINATED } from "../memory/control.ts";
+import { Poller } from "../memory/poller.ts";
 import { DONE, type Item, Ring } from "../memory/ring.ts";
 import { RingPut } from "../memory/ring_wait.ts";
 import { Line, nap } from "../memory/wait.ts";
@@ -60,8 +61,6 @@ interface Queued {
 const RING_BYTES = 4 * 2 ** 20;
 // Results may come without a pause: the event loop gets its turn at least this often.
 const YIELD_MS = 8;
-// Looking again for so long costs less than to sleep and be woken.
-const POLL_MS = 0.02;
 // Waking takes a system call: one for so many tasks that are submitted together.
 const ANNOUNCE_AT_ONCE = 32;
 // So many workers that end before their first task, one after the other, are no accident.
@@ -79,6 +78,7 @@ export class LocalBackend implements Backend {
   /** Jobs in the ring, with a worker, or on their way back. */
   readonly #pending = new JobTable();
   readonly #backlog: Queued[] = [];
+  readonly #poller = new Poller();
   readonly #streamLine = new Line();
   readonly #item: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
   readonly #stopped = new AbortController();
@@ -248,12 +248,11 @@ export class LocalBackend implements Backend {
   async #receive(): Promise<void> {
     this.#receiving = true;
     hold();
-    let last = 0;
+    const poller = this.#poller;
     try {
       while (this.#pending.size > 0 || this.#queued > 0) {
-        const now = performance.now();
-        if (await this.#drain() > 0) last = now;
-        if (now - last < POLL_MS) await yieldLoop();
+        if (await this.#drain() > 0) poller.found();
+        if (poller.again()) await yieldLoop();
         else await nap(this.#results);
       }
     } finally {

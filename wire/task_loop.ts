@@ -6,6 +6,7 @@
 
 import { bootRecord } from "../memory/control.ts";
 import { Claims } from "../memory/claim.ts";
+import { Poller } from "../memory/poller.ts";
 import { CLOSED, type Item, Ring } from "../memory/ring.ts";
 import { RingPut } from "../memory/ring_wait.ts";
 import { Line, nap, PENDING } from "../memory/wait.ts";
@@ -20,8 +21,6 @@ import type { AnyFunction } from "./tasks.ts";
 const RESULT = { root: "result" };
 // Tasks that never wait would keep the event loop from timers and sockets that they left behind.
 const YIELD_MS = 8;
-// Looking again for so long costs less than to sleep and be woken.
-const POLL_MS = 0.02;
 
 /** Runs tasks until the pool closes. */
 export async function runTasks(payload: TaskLoopPayload): Promise<void> {
@@ -58,23 +57,18 @@ class TaskLoop {
     const tasks = this.#tasks;
     const claim = this.#claims.at(this.#slot);
     let yielded = Date.now();
-    let idleSince = 0;
+    const poller = new Poller();
     for (;;) {
       const taken = tasks.tryGet(claim);
       if (taken === CLOSED) return;
       if (taken === PENDING) {
-        // More may follow at once: to look again costs less than to sleep and be woken.
-        const now = performance.now();
-        if (idleSince === 0) {
-          idleSince = now;
-          this.#claims.release(this.#slot);
-        }
-        if (now - idleSince < POLL_MS) await yieldLoop();
+        this.#claims.release(this.#slot);
+        if (poller.again()) await yieldLoop();
         else await nap(tasks);
         yielded = Date.now();
         continue;
       }
-      idleSince = 0;
+      poller.found();
       const done = this.#runTask(tasks.inbox.a, tasks.inbox.b);
       if (done !== undefined) await done;
       if (Date.now() - yielded < YIELD_MS) continue;
