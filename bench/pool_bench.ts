@@ -1,13 +1,13 @@
 /**
  * This pool beside the pools of others, on the runtime that runs this file: 50,000 tasks outstanding
- * at once, the latency of one awaited task, a map of 100,000 numbers.
+ * at once, the latency of one awaited task, amid others and after a rest, a map of 100,000 numbers.
  *
  * Run it with `deno run -A`, `bun` or `node` and this file's path, or on all three with
  * `npm run bench -- pool`. `--only=core,piscina` takes these contestants, `--measure=tasks,map` these
  * parts; `--workers=2`, `--rounds=5`, `--tasks=50000`, `--calls=2000`, `--numbers=100000` say how much.
  *
  * To profile one contestant alone, in one process, here 20 times 50,000 tasks (or `latency 2000 5`,
- * `map 100000 20`), with a .cpuprofile for each thread:
+ * `rested 200 5`, `map 100000 20`), with a .cpuprofile for each thread:
  *
  *     node --cpu-prof --cpu-prof-dir=/tmp/prof bench/peers/child.ts core tasks 50000 20
  *
@@ -24,7 +24,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { current } from "../scripts/runtimes.ts";
-import { type Answer, MARK, type Turn } from "./peers/child.ts";
+import { type Answer, MARK, REST_MS, type Turn } from "./peers/child.ts";
 
 /** Who has not answered by then, is out. */
 const DEADLINE_MS = 15_000;
@@ -39,7 +39,7 @@ const { values: options } = parseArgs({
   options: {
     /** Each is a file in peers/. */
     only: { type: "string", default: "core,piscina,tinypool,workerpool,poolifier,multithreading" },
-    measure: { type: "string", default: "tasks,latency,map" },
+    measure: { type: "string", default: "tasks,latency,rested,map" },
     workers: { type: "string", default: "2" },
     rounds: { type: "string", default: "5" },
     tasks: { type: "string", default: "50000" },
@@ -79,7 +79,7 @@ function enter(name: string): Player {
   });
   child.stdin!.on("error", () => {}); // It has ended, as its answers say.
   process.once("exit", () => child.kill("SIGKILL"));
-  const times = { open: [], tasks: [], latency: [], map: [] };
+  const times = { open: [], tasks: [], latency: [], rested: [], map: [] };
   return { name, child, answers: answersOf(child), times };
 }
 
@@ -156,6 +156,12 @@ const callRounds = 4 * rounds;
 const callCount = Math.ceil(Number(options.calls) / callRounds);
 const numberCount = Number(options.numbers);
 
+const CALL_HEADS = ["median µs", "p95 µs"];
+
+function callCells(times: number[]): string[] {
+  return [0.5, 0.95].map((part) => digits(quantile(times, part) * 1_000, 1));
+}
+
 const ALL: Measure[] = [
   {
     what: "tasks",
@@ -173,8 +179,19 @@ const ALL: Measure[] = [
     count: callCount,
     rounds: callRounds,
     least: callRounds,
-    heads: ["median µs", "p95 µs"],
-    cells: (times) => [0.5, 0.95].map((part) => digits(quantile(times, part) * 1_000, 1)),
+    heads: CALL_HEADS,
+    cells: callCells,
+  },
+  {
+    what: "rested",
+    title: `One awaited task after ${REST_MS} ms without any, ${
+      digits(callCount * rounds)
+    } of them`,
+    count: callCount,
+    rounds,
+    least: rounds,
+    heads: CALL_HEADS,
+    cells: callCells,
   },
   {
     what: "map",

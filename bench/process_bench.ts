@@ -25,11 +25,14 @@ function threadWorker(): Promise<void> {
   });
 }
 
-/** A bare global `Worker`, until its last statement: Deno reports no end. */
+/** A bare global `Worker`, until its close event; on Deno, which has none, until its last statement. */
 function globalWorker(): Promise<void> {
-  const text = "postMessage(0); globalThis.close ? close() : process.exit(0);";
+  const onDeno = runtime.name === "deno";
+  const text = onDeno ? "postMessage(0); close();" : "";
   const worker = new Worker(`data:text/javascript,${text}`, { type: "module" });
-  return new Promise((resolve) => worker.onmessage = () => resolve());
+  return new Promise((resolve) => {
+    worker.addEventListener(onDeno ? "message" : "close", () => resolve(), { once: true });
+  });
 }
 
 async function life(child: Process): Promise<void> {

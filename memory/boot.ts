@@ -86,6 +86,8 @@ export function boot(start: StartRecord, inside: Inside): void {
       record.importing--;
     }
   };
+  // The process lives until its target has settled, however idle its event loop.
+  setInterval(() => {}, 2 ** 31 - 1);
   inside.onExit(end);
   inside.onUncaught(fail);
   prepare().then((run) => run()).then(() => record.finish()).then(() => inside.exit(0), fail);

@@ -69,6 +69,10 @@ test("Process.terminate() of a busy loop gives -15, and the program ends within 
   assertLess(Date.now() - Number(time!.replace("terminated at ", "")), 3000);
 });
 
+test("Process.terminate() fences a thread that the runtime cannot stop", async () => {
+  assertEquals(await run("fenced.ts"), ["exit code -15, queue: QueueEmptyError"]);
+});
+
 test("process.exit() of the main process ends the program at once, whoever lives", async () => {
   assertEquals(await run("main_exits.ts", 5), ["main exits"]);
 });
@@ -77,6 +81,10 @@ test("process.exit() of the main process ends the program at once, whoever lives
 
 test("Process ends when its target has returned, though a timer is left", async () => {
   assertEquals(await run("leftovers.ts"), ["child is done", "exit code 0"]);
+});
+
+test("Process does not end before its target's promise has settled", async () => {
+  assertEquals(await run("never_settles.ts"), ["ended within 500 ms: false", "exit code -15"]);
 });
 
 const EXIT_CODES: Record<string, number> = {
@@ -226,6 +234,10 @@ test("Process ends after the children that it has started", async () => {
     "grandchild is done",
     "exit code 0",
   ]);
+});
+
+test("Process.exited can be awaited in a process", async () => {
+  assertEquals(await run("nested_exited.ts"), ["grandchild's exit code 0", "exit code 0"]);
 });
 
 test("Process goes on when its parent is terminated", async () => {

@@ -280,7 +280,9 @@ function tree(value: unknown, packr: Packr): Encoded {
   // One byte is left free in front, and msgpackr's own buffer is handed out: no copy.
   const bytes = packr.pack(value, PACK_OPTIONS);
   bytes[0] = TREE;
-  return handOut(bytes, bytes.length);
+  // Where there is a Buffer, msgpackr makes one; its slice() is a view, not a copy.
+  const plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+  return handOut(plain, plain.length);
 }
 
 function graph(value: unknown, { root = "value", transfer = [] }: EncodeOptions): Encoded {

@@ -9,12 +9,13 @@
 
 import process from "node:process";
 import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
 import type { Contestant } from "./contestant.ts";
 
 /** What a contestant is told to do. */
 export interface Turn {
-  /** `open`: so many workers; the others: so many outstanding tasks, calls, numbers. */
-  what: "open" | "tasks" | "latency" | "map";
+  /** `open`: so many workers; the others: so many outstanding tasks, calls, calls, numbers. */
+  what: "open" | "tasks" | "latency" | "rested" | "map";
   count: number;
 }
 
@@ -26,6 +27,9 @@ export type Answer =
 
 /** What precedes an answer in the output, which may hold other things. */
 export const MARK = "@bench ";
+
+/** How long workers rest before a `rested` call: long enough to have gone to sleep. */
+export const REST_MS = 2;
 
 async function timed(run: () => PromiseLike<unknown>): Promise<number> {
   const begun = performance.now();
@@ -57,9 +61,11 @@ async function tasks({ task, check }: Contestant, count: number): Promise<number
   return time;
 }
 
-async function latency({ task }: Contestant, count: number): Promise<number[]> {
+/** Awaits one task after another, each after so many milliseconds in which there is none. */
+async function calls({ task }: Contestant, count: number, rest: number): Promise<number[]> {
   const times = new Array<number>(count);
   for (let at = 0; at < count; at++) {
+    if (rest > 0) await setTimeout(rest);
     const begun = performance.now();
     await task();
     times[at] = performance.now() - begun;
@@ -78,7 +84,18 @@ async function map(contestant: Contestant, count: number): Promise<number> {
 }
 
 async function take(contestant: Contestant, { what, count }: Turn): Promise<number[]> {
-  return [await { open, tasks, latency, map }[what](contestant, count)].flat();
+  switch (what) {
+    case "open":
+      return [await open(contestant, count)];
+    case "tasks":
+      return [await tasks(contestant, count)];
+    case "latency":
+      return await calls(contestant, count, 0);
+    case "rested":
+      return await calls(contestant, count, REST_MS);
+    case "map":
+      return [await map(contestant, count)];
+  }
 }
 
 async function load(name: string): Promise<Contestant> {

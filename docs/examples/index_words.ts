@@ -35,6 +35,9 @@ letters, marks and digits of any script; upper and lower case are the same.`;
 /** So many of the files that could not be counted are named. */
 const SHOWN = 5;
 
+/** So many of the commonest words are shown. */
+const TOP = 10;
+
 /** The command line asks for what cannot be. */
 class UsageError extends Error {}
 
@@ -129,44 +132,54 @@ function printTable(rows: [name: string, value: number | string][]): void {
   const width = Math.max(...rows.map(([name]) => name.length));
   for (const [name, value] of rows) {
     const text = typeof value === "number" ? value.toLocaleString("en-US") : value;
-    console.log(`${name.padEnd(width)}  ${text.padStart(13)}`);
+    console.log(`${name.padEnd(width)}  ${text.padStart(13)}`.trimEnd());
   }
+}
+
+interface Times {
+  /** Milliseconds without a pool. */
+  one: number;
+  /** Milliseconds in the pool. */
+  all: number;
+}
+
+function printReport(index: WordIndex, { one, all }: Times, label: string): void {
+  printTable([
+    ["files", index.files],
+    ["bytes", index.bytes],
+    ["words", index.words],
+    ["distinct words", index.distinct],
+    ["the commonest", ""],
+    ...index.top(TOP).map(([word, count]): [string, number] => [`  ${word}`, count]),
+    ["1 process", `${Math.round(one).toLocaleString("en-US")} ms`],
+    [label, `${Math.round(all).toLocaleString("en-US")} ms`],
+    ["speed-up", (one / all).toFixed(2)],
+  ]);
+}
+
+function writeReport(path: string, index: WordIndex, milliseconds: Times): void {
+  const { files, bytes, words, distinct } = index;
+  const report = { files, bytes, words, distinct, top: index.top(TOP), milliseconds };
+  writeFileSync(path, JSON.stringify(report));
 }
 
 async function main({ folder, processes, json }: Options): Promise<void> {
   checkFolder(folder);
   const { files, skipped } = findTextFiles(folder);
-  const batches = inBatches(files);
-  const label = `${processes} processes`;
+  const batches = inBatches(files, processes);
+  const label = `pool of ${processes}`;
 
   // The pool goes first: should the disk be slow the first time, that is to its disadvantage.
   const start = performance.now();
   const index = await countInPool(batches, processes, label);
   const middle = performance.now();
   const again = countHere(batches, "1 process");
-  const end = performance.now();
+  const times = { one: performance.now() - middle, all: middle - start };
 
-  printSkipped(
-    [...skipped, ...index.skipped].sort((a, b) => a.path < b.path ? -1 : 1),
-  );
+  printSkipped([...skipped, ...index.skipped].sort((a, b) => a.path < b.path ? -1 : 1));
   if (again.words !== index.words) console.error("the files changed while they were counted");
-  const milliseconds = { one: Math.round(end - middle), all: Math.round(middle - start) };
-  const { bytes, words, distinct } = index;
-  const top = index.top(10);
-  printTable([
-    ["files", index.files],
-    ["bytes", bytes],
-    ["words", words],
-    ["distinct words", distinct],
-    ...top.map(([word, count]): [string, number] => [`  ${word}`, count]),
-    ["1 process", `${milliseconds.one.toLocaleString("en-US")} ms`],
-    [label, `${milliseconds.all.toLocaleString("en-US")} ms`],
-    ["speed-up", ((end - middle) / (middle - start)).toFixed(2)],
-  ]);
-  if (json !== undefined) {
-    const report = { files: index.files, bytes, words, distinct, top, processes, milliseconds };
-    writeFileSync(json, JSON.stringify(report));
-  }
+  printReport(index, times, label);
+  if (json !== undefined) writeReport(json, index, times);
 }
 
 if (import.meta.main) {

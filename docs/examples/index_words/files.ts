@@ -24,8 +24,11 @@ export interface Batch {
 /** Text, Markdown, TypeScript, and the C headers that come with Node. */
 const TEXT = /\.(?:txt|md|[cm]?ts|h)$/i;
 
-/** Small enough that all processes have work to the end, large enough that results are few. */
-const BATCH_BYTES = 1024 * 1024;
+/** So many batches for each process, or more: all of them have work to the end. */
+const BATCHES_PER_PROCESS = 8;
+
+/** No batch need be larger: the results are few enough already. */
+const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 
 /** To open a file costs about as much as to count so many bytes. */
 const OPENING_BYTES = 4 * 1024;
@@ -33,6 +36,7 @@ const OPENING_BYTES = 4 * 1024;
 const REASONS: Record<string, string> = {
   EACCES: "permission denied",
   ELOOP: "the link leads back to itself",
+  EIO: "it cannot be read",
   ENOENT: "there is nothing of that name",
   EPERM: "permission denied",
 };
@@ -78,8 +82,10 @@ export function findTextFiles(root: string): { files: TextFile[]; skipped: Skipp
   return { files, skipped };
 }
 
-/** Deals files into batches of about equal work, the large files first: the last ones even out. */
-export function inBatches(files: TextFile[]): Batch[] {
+/** Deals files into batches of about equal work, the large files first: the small ones even out. */
+export function inBatches(files: TextFile[], processes: number): Batch[] {
+  const work = files.reduce((sum, { bytes }) => sum + bytes + OPENING_BYTES, 0);
+  const size = Math.min(work / (BATCHES_PER_PROCESS * processes), MAX_BATCH_BYTES);
   const batches: Batch[] = [];
   let room = 0;
   for (const { path, bytes } of files.toSorted((a, b) => b.bytes - a.bytes)) {
@@ -87,7 +93,7 @@ export function inBatches(files: TextFile[]): Batch[] {
     if (batch === undefined || room <= 0) {
       batch = { paths: [], bytes: 0 };
       batches.push(batch);
-      room = BATCH_BYTES;
+      room = size;
     }
     batch.paths.push(path);
     batch.bytes += bytes;
