@@ -11,6 +11,7 @@ import "./queue.ts";
 import "./shared.ts";
 import "./sync.ts";
 import { bootRecord } from "./memory/control.ts";
+import { runTarget } from "./runtime/mod.ts";
 import { onMissingExport } from "./wire/exports.ts";
 import { unpack } from "./wire/packet.ts";
 import type { CallPayload, Payload, TargetRef } from "./wire/protocol.ts";
@@ -35,5 +36,5 @@ async function loadCall({ target, args }: CallPayload): Promise<() => unknown> {
   const { importModule } = bootRecord!.inside;
   const run = await resolveTarget(unpack(target) as TargetRef, importModule);
   const values = unpack(args) as never[];
-  return () => run(...values);
+  return () => runTarget(() => run(...values));
 }

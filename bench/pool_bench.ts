@@ -30,10 +30,10 @@ import { type Answer, MARK, REST_MS, type Turn } from "./peers/child.ts";
 const DEADLINE_MS = 15_000;
 
 /** Who has spent so much on a measure, sits its last rounds out; not before {@linkcode Measure.least}. */
-const BUDGET_MS = 6_000;
+const BUDGET_MS = 3_000;
 
 /** A contestant warms up in rounds of a tenth, so many at most, within so much time. */
-const WARM_UP = { part: 0.1, rounds: 20, ms: 1_500 };
+const WARM_UP = { part: 0.1, rounds: 20, ms: 1_000 };
 
 const { values: options } = parseArgs({
   options: {

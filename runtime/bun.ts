@@ -29,7 +29,8 @@ function startWorker(start: WorkerStart): NativeWorker {
     failure = event.error ?? new Error(event.message);
   });
   worker.addEventListener("close", (event) => {
-    onExit((event as unknown as { code: number }).code, failure);
+    const { code } = event as unknown as { code: number };
+    onExit(failure === undefined ? code : code || 1, failure);
   });
   worker.postMessage(message, transfer);
   return {

@@ -7,8 +7,9 @@ interface WorkerGlobals {
     exit(code: number): void;
   };
   Deno?: { exitCode: number };
+  Bun?: unknown;
   close?: () => void;
-  addEventListener?: (type: string, listener: () => void) => void;
+  addEventListener?: (type: string, listener: (event: { error?: unknown }) => void) => void;
 }
 
 /**
@@ -19,7 +20,7 @@ interface WorkerGlobals {
  */
 export function inside(): Inside {
   const globals = globalThis as unknown as WorkerGlobals;
-  const { process, Deno } = globals;
+  const { process, Deno, Bun } = globals;
   const exit = process.exit.bind(process);
   // self.close() ends a worker without any event that its parent could hear of; exit() does not.
   if (globals.close !== undefined) {
@@ -40,6 +41,10 @@ export function inside(): Inside {
     onUncaught(listener) {
       process.on("uncaughtException", listener);
       process.on("unhandledRejection", listener);
+      // All that is called under `bun test` (oven-sh/bun#36445).
+      if (Bun !== undefined) {
+        globals.addEventListener?.("error", (event) => listener(event.error));
+      }
     },
     exit,
     importModule: (url) => import(url),

@@ -17,4 +17,5 @@ export const runtime: RuntimeAdapter = { deno, bun, node }[detectRuntime()];
 
 export type { Inside, NativeWorker, RuntimeAdapter } from "./adapter.ts";
 export { hold, release, yieldLoop } from "./loop.ts";
+export { insideTarget, runTarget } from "./target_context.ts";
 export { openChannel, type Port, receive, wrapPort } from "./port.ts";

@@ -438,6 +438,7 @@ for (const Kind of KINDS) {
           } catch (error) {
             return (error as Error).name;
           }
+          return "nothing";
         },
       },
     );
@@ -468,7 +469,7 @@ for (const Kind of KINDS) {
   });
 }
 
-declare const nameOf: (fn: () => unknown) => string | undefined;
+declare const nameOf: (fn: () => unknown) => string;
 
 test("Lock serves all who wait, blocking and not, in three processes, once each", async () => {
   const lock = new Lock();
@@ -700,30 +701,33 @@ test("RLock whose owner died in the depth is held once by the next, who may nest
   assertThrows(() => lock.release(), ProcessError);
 });
 
-test("Lock that a terminated daemon held comes free for one who blocks", async () => {
-  const lock = new Lock();
-  const held = new Event();
-  const parent = start(
-    async () => {
-      const target = closure(async () => {
-        lock.acquireSync();
-        held.set();
-        await new Promise(() => setInterval(() => {}, 1000));
-      }, { lock, held });
-      const child = new Process({ target, daemon: true });
-      child.start();
-      await child.join();
-    },
-    { Process, closure, lock, held },
-  );
-  assert(await held.wait({ timeout: SOON }));
-  // The daemon goes with its parent, though the main process is blocked and hears of no event.
-  parent.terminate();
-  const guard = lock.acquireSync({ timeout: SOON / 3 });
-  assert(guard.abandoned);
-  guard.release();
-  await parent.join();
-});
+for (const way of ["terminate", "exit"] as const) {
+  test(`Lock of a daemon whose parent ends by ${way} comes free for one who blocks`, async () => {
+    const lock = new Lock();
+    const [held, go] = [new Event(), new Event()];
+    const parent = start(
+      () => {
+        const target = closure(async () => {
+          lock.acquireSync();
+          held.set();
+          await new Promise(() => setInterval(() => {}, 1000));
+        }, { lock, held });
+        new Process({ target, daemon: true }).start();
+        go.waitSync();
+        process.exit(2);
+      },
+      { Process, closure, lock, held, go },
+    );
+    assert(await held.wait({ timeout: SOON }));
+    // The daemon goes with its parent, though the main process blocks and hears of no end.
+    if (way === "terminate") parent.terminate();
+    else go.set();
+    const { abandoned } = lock.acquireSync({ timeout: SOON / 3 });
+    assert(abandoned);
+    lock.release();
+    await parent.join();
+  });
+}
 
 for (const way of ["acquireSync", "acquire"] as const) {
   for (const stop of ["terminate", "kill"] as const) {

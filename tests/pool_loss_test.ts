@@ -1,5 +1,6 @@
 /** Pools whose workers die: what is lost, what is not, and that the pool goes on. */
 
+import { join } from "node:path";
 import { test } from "node:test";
 import {
   assert,
@@ -14,6 +15,8 @@ import { ClosedError, ProcessLostError } from "../errors.ts";
 import { Pool } from "../pool.ts";
 import { activeChildren, Process } from "../process.ts";
 import { Value } from "../shared.ts";
+import { current, ROOT } from "../scripts/runtimes.ts";
+import { capture } from "../scripts/spawn.ts";
 import { Event } from "../sync.ts";
 import { closure } from "../target.ts";
 import type { Job } from "../wire/job.ts";
@@ -28,12 +31,8 @@ import {
   exitWhenSet,
   hugeAndExit,
   loopForever,
-  lossInChild,
   nameAndPid,
-  rejectLate,
   soon,
-  throwFunctionLate,
-  throwLate,
   until,
   waitAtGate,
   withPool,
@@ -75,40 +74,47 @@ for (const code of [0, 7, 255]) {
   });
 }
 
-for (
-  const [what, fn] of [["late throw", throwLate], ["unhandled rejection", rejectLate]] as const
-) {
-  test(`Pool.apply() rejects with the error of a ${what} as cause`, async () => {
-    await withPool({ processes: 1 }, async (pool) => {
-      for (let i = 0; i < 3; i++) {
-        const error = await lost(pool.apply(fn, [`number ${i}`]));
-        assertEquals(error.exitCode, 1);
-        assertInstanceOf(error.cause, RangeError);
-        const { name, message, code } = error.cause as RangeError & { code: string };
-        assertEquals([name, message, code], ["OrderError", `number ${i}`, "E_ORDER"]);
-        assertMatch(error.cause.stack!, /pool_tasks\.ts/);
-        assertEquals(await pool.apply(square, [3]), 9);
-      }
+let uncaught: Promise<string[]> | undefined;
+
+/** What the program of uncaught errors has printed. */
+function uncaughtLines(): Promise<string[]> {
+  const program = join(ROOT, "tests/fixtures/pool_uncaught.ts");
+  uncaught ??= capture([...current().command, program], 30_000)
+    .then(({ output }) => output.trim().split("\n"));
+  return uncaught;
+}
+
+for (const message of ["one", "two", "three"]) {
+  const what = message === "three" ? "a rejection that nobody handled" : `a late throw, ${message}`;
+  test(`Pool.apply() rejects with ProcessLostError whose cause is ${what}`, async () => {
+    const lines = await uncaughtLines();
+    const line = lines.findIndex((line) => line.includes(`"message":"${message}"`));
+    assert(line >= 0, lines.join("\n"));
+    assertEquals(JSON.parse(lines[line]!), {
+      name: "ProcessLostError",
+      exitCode: 1,
+      causeName: "OrderError",
+      message,
+      code: "E_ORDER",
+      mentioned: true,
     });
+    assertEquals(lines[line + 1], "9");
   });
 }
 
-test("Pool.apply() rejects when a worker ends by an error that cannot be sent", async () => {
-  await withPool({ processes: 1 }, async (pool) => {
-    const error = await lost(pool.apply(throwFunctionLate));
-    assertEquals(error.exitCode, 1);
-    assertEquals((error.cause as Error).name, "EncodingError");
-    assertEquals(await pool.apply(square, [3]), 9);
-  });
+test("Pool.apply() rejects when its worker ends by a throw that cannot be sent", async () => {
+  const lines = await uncaughtLines();
+  const line = lines.findIndex((line) => line.includes("EncodingError"));
+  assert(line >= 0, lines.join("\n"));
+  const { name, exitCode, message } = JSON.parse(lines[line]!);
+  assertEquals([name, exitCode], ["ProcessLostError", 1]);
+  assertMatch(message, /thrown/);
+  assertEquals(lines[line + 1], "9");
 });
 
 test("Pool in a process knows why its worker ended", async () => {
-  const outcome = new Value("i32", 0);
-  const child = new Process({ target: lossInChild, args: [outcome] });
-  child.start();
-  await soon(child.join());
-  assertEquals(child.exitCode, 0);
-  assertEquals(outcome.value, 3, "1: ProcessLostError, 2: with its cause");
+  // 1: ProcessLostError; 2: with its cause. Five times both.
+  assertEquals((await uncaughtLines()).at(-1), "in a process 15");
 });
 
 test("Pool.apply() gives the queued tasks to other workers when one has ended", async () => {
@@ -277,6 +283,8 @@ test("Pool.apply() settles when a worker ends amid its huge argument", async () 
   await withPool({ processes: 1 }, async (pool) => {
     const event = new Event();
     await pool.apply(exitWhenSet, [event]);
+    // The pool comes to rest; so it puts the first frames at once.
+    await new Promise((resolve) => setTimeout(resolve, 20));
     const huge = kept(pool.apply(lengthOf, [new Uint8Array(40_000_000)]));
     await Promise.resolve();
     // The worker has taken the first frames, and waits for more, while this thread is busy.
@@ -334,7 +342,9 @@ test("Pool.close() ends although the last task ends its worker", async () => {
 test("Pool.terminate() ends while workers are being replaced", async () => {
   for (let i = 0; i < 3; i++) {
     const pool = new Pool({ processes: 2 });
-    const calls = [pool.apply(exit, [1]), pool.apply(exit, [2]), pool.apply(square, [2])].map(kept);
+    const calls = [pool.apply(exit, [1]), pool.apply(exit, [2]), pool.apply(square, [2])].map(
+      (call) => kept<unknown>(call),
+    );
     if (i > 0) await Promise.allSettled(calls.slice(0, i));
     await soon(pool.terminate(), "terminate()");
     await Promise.allSettled(calls);

@@ -36,7 +36,7 @@ declare const process: { exit(code: number): never; on(event: string, fn: () => 
 
 const forever = () => new Promise(() => setInterval(() => {}, 1000));
 
-async function joined<P extends Process<never>>(child: P): Promise<P> {
+async function joined<P extends Process>(child: P): Promise<P> {
   assert(await child.join({ timeout: SOON }), "the process does not end");
   return child;
 }
@@ -65,11 +65,11 @@ test("Process lives from start() to the end of its target", async () => {
     args: [1, "two", [3], { four: 4 }],
   });
   assertEquals([child.pid, child.exitCode, child.isAlive()], [null, null, false]);
-  assertFalse(activeChildren().includes(child as never));
+  assertFalse(activeChildren().includes(child));
   assertEquals(child.start(), undefined);
   assert(child.isAlive());
   assertEquals(child.exitCode, null);
-  assert(activeChildren().includes(child as never));
+  assert(activeChildren().includes(child));
   const { pid } = child;
   assert(typeof pid === "number" && pid > 1);
   assertEquals(await seen.get({ timeout: SOON }), [
@@ -82,12 +82,12 @@ test("Process lives from start() to the end of its target", async () => {
   go.set();
   assertEquals(await child.join(), true);
   assertEquals([child.pid, child.exitCode, child.isAlive()], [pid, 0, false]);
-  assertFalse(activeChildren().includes(child as never));
+  assertFalse(activeChildren().includes(child));
   assertEquals(await child.exited, 0);
 });
 
 test("Process runs a plain function, an async one, and one without arguments", async () => {
-  const children: Process<never>[] = [
+  const children: Process[] = [
     new Process({ target: () => {} }),
     new Process({ target: async (n: number) => await Promise.resolve(n), args: [1] }),
     new Process({
@@ -248,13 +248,29 @@ test("currentProcess() and parentProcess() tell who is who, to the third generat
       if (depth === 3) return;
       const next = new Process({
         name: `g${depth + 1}`,
-        target: closure(descend, { ...scope }),
+        target: closure(descend, {
+          Process,
+          activeChildren,
+          closure,
+          currentProcess,
+          generations,
+          isMainProcess,
+          parentProcess,
+        }),
         args: [depth + 1],
       });
       next.start();
       next.joinSync();
       if (next.exitCode !== 0) throw new Error(`exit code ${next.exitCode}`);
-    }, libraryScope({ generations })),
+    }, {
+      Process,
+      activeChildren,
+      closure,
+      currentProcess,
+      generations,
+      isMainProcess,
+      parentProcess,
+    }),
     args: [1],
   });
   child.start();
@@ -262,7 +278,7 @@ test("currentProcess() and parentProcess() tell who is who, to the third generat
   assertEquals(child.exitCode, 0);
   const rows = [];
   for (let i = 0; i < 3; i++) rows.push(await generations.get({ timeout: SOON }));
-  const pids = rows.map(([[, pid]]: any) => pid);
+  const pids = rows.map(([me]) => (me as [string, number])[1]);
   assertEquals(pids[0], child.pid);
   assertEquals(rows, [
     [["g1", pids[0]], ["MainProcess", 1, true], false, 0],
@@ -270,13 +286,6 @@ test("currentProcess() and parentProcess() tell who is who, to the third generat
     [["g3", pids[2]], ["g2", pids[1], true], false, 0],
   ]);
 });
-
-/** What `descend` uses, and once more as the scope that it hands on. */
-function libraryScope(rest: Record<string, unknown>): Record<string, unknown> {
-  return rest;
-}
-
-declare const scope: Record<string, unknown>;
 
 test("cpuCount() is a whole number, at least 1, and the same in a child", async () => {
   assert(Number.isInteger(cpuCount()) && cpuCount() >= 1);
@@ -495,14 +504,14 @@ test("Process.terminate() in a child ends its own child", async () => {
   assertEquals(seen, [true, true, -15]);
 });
 
-test("Process runs the exit listeners that its target has set, library and all", async () => {
-  const value = new Value("i32", 0);
+test("Process runs the exit listeners that its target has set", async () => {
+  const cells = new Int32Array(new SharedArrayBuffer(8));
   const child = start(() => {
-    process.on("exit", () => void value.add(1));
-    process.on("exit", () => void value.add(2));
-  }, { value });
+    process.on("exit", () => void Atomics.store(cells, 0, 1));
+    process.on("exit", () => void Atomics.store(cells, 1, 2));
+  }, { cells });
   await joined(child);
-  assertEquals([child.exitCode, value.value], [0, 3]);
+  assertEquals([child.exitCode, ...cells], [0, 1, 2]);
 });
 
 // -- interrupt
@@ -611,9 +620,12 @@ test("activeChildren() goes on after joinSync() and close()", async () => {
   const child = start(() => {});
   child.joinSync();
   child.close();
-  assertEquals(activeChildren(), [other] as unknown as Process[]);
-  go.set();
-  await joined(other);
+  try {
+    assertEquals(activeChildren(), [other] as unknown as Process[]);
+  } finally {
+    go.set();
+    await joined(other);
+  }
 });
 
 test("Process ends well after it has joined and closed its children", async () => {
@@ -724,7 +736,7 @@ test("Process moves what 'transfer' lists, and what transfer() wraps", async () 
 });
 
 test("new Process() throws TargetError for what cannot be sent, naming what it captures", () => {
-  const captured = 3;
+  const captured = [3];
   const error = assertThrows(() => new Process({ target: () => captured }), TargetError);
   assertMatch(error.message, /captured/);
   for (const target of [Math.max, class {}, (() => {}).bind(null)]) {
@@ -744,13 +756,14 @@ test("new Process() refuses arguments that are no array", () => {
 
 test("Process waits for its children that are no daemons, and ends its daemons", async () => {
   const log = new Queue<string>();
-  const started = new Event();
+  const [started, returns] = [new Event(), new Event()];
   const child = start(() => {
     const child = new Process({
       target: closure(async () => {
+        await returns.wait();
         await new Promise((resolve) => setTimeout(resolve, 100));
         log.putSync("grandchild ends");
-      }, { log }),
+      }, { log, returns }),
     });
     child.start();
     const daemon = new Process({
@@ -764,7 +777,8 @@ test("Process waits for its children that are no daemons, and ends its daemons",
     daemon.start();
     started.waitSync();
     log.putSync("child returns");
-  }, { Process, closure, log, started });
+    returns.set();
+  }, { Process, closure, log, returns, started });
   await joined(child);
   assertEquals(child.exitCode, 0);
   assertEquals([log.getSync(), log.getSync(), log.empty()], [

@@ -644,8 +644,9 @@ test("Queue handles of the same queue, decoded twice in one process, share its s
     seen.push(carrier.getSync().qsize());
     results.putSync(seen);
   }, { carrier, results }));
+  // The child itself takes the first, this is the large one.
+  await until(() => queue.full(), "the large item has begun");
   const got = await queue.get({ timeout: DEADLINE });
-  // The child itself takes the first; this is the large one.
   assertEquals((got as Uint8Array).length, 20_000);
   assertEquals(await results.get({ timeout: DEADLINE }), [true, 1, 1, 1]);
   assertEquals(drain(queue), ["small"]);
@@ -882,6 +883,8 @@ test("Queue.get() amid a large item whose producer dies keeps its timeout and it
     controller.abort(reason);
     producer.terminate();
     const error = await outcome;
+    // Whatever still waits must not keep the program.
+    queue.close();
     if (way === "timeout") assertEquals(error.name, "QueueEmptyError");
     else assertStrictEquals(error, reason);
     assertEquals(queue.qsize(), 0);

@@ -138,21 +138,16 @@ for (const [way, code] of Object.entries(WAYS_OUT)) {
   });
 }
 
-/** Under `bun test` the runner takes uncaught errors away, and the code is 0. */
-function assertFailed(code: number): void {
-  if (runtime.name !== "bun") assertEquals(code, 1);
-}
-
 test("startWorker() hands over the error of a worker that has no handler for it", async () => {
   const worker = startEntry(runtime.entryText(`() => { throw new TypeError("no handler"); }`));
   const { code, error } = await worker.ended;
-  assertFailed(code);
+  assertEquals(code, 1);
   assertStringIncludes(String(error), "no handler");
 });
 
 test("startWorker() reports an entry that does not compile", async () => {
   const { code, error } = await startEntry("this is no module").ended;
-  assertFailed(code);
+  assertEquals(code, 1);
   assert(error !== undefined);
 });
 

@@ -22,7 +22,7 @@ import {
   stateIndex,
   TERMINATED,
 } from "../memory/control.ts";
-import { type NativeWorker, runtime } from "../runtime/mod.ts";
+import { insideTarget, type NativeWorker, runtime } from "../runtime/mod.ts";
 import { closeLink, onRequest, openLink, request } from "./link.ts";
 import type { StartRequest, StopRequest } from "./protocol.ts";
 
@@ -82,17 +82,25 @@ export function spawn(options: SpawnOptions): number {
   return pid;
 }
 
-/** Throws unless this process may start a child now. */
+/**
+ * Throws unless this process may start a child now.
+ *
+ * A module without main guard starts its processes when it is imported, or soon after; in a process that
+ * has imported it to find its target, that would go on without end.
+ */
 function checkMayStart(name: string): void {
   if (bootRecord === undefined) return;
-  if (bootRecord.start.daemon) {
+  const { importing, start: { daemon, plain } } = bootRecord;
+  if (importing > 0) throw new ProcessError(mainGuardText(name));
+  if (daemon) {
     throw new ProcessError(`Cannot start ${name}: ${ownName} is a daemon, which has no children`);
   }
-  if (bootRecord.importing > 0) throw new ProcessError(mainGuardText(name));
+  // A plain function came without a module.
+  if (plain === null && !insideTarget()) throw new ProcessError(mainGuardText(name));
 }
 
 function mainGuardText(name: string): string {
-  return `Cannot start ${name}: this module is just being imported for ${ownName}, and would start ` +
+  return `Cannot start ${name}: this module has been imported for ${ownName}, and would start ` +
     "processes without end. Start processes only where the module is the program:\n\n" +
     "    if (import.meta.main) {\n      // start processes here\n    }\n\n" +
     "In an executable made by `bun build --compile`, where import.meta.main is true everywhere, use " +
