@@ -21,7 +21,7 @@ import { PENDING } from "./memory/wait.ts";
 import { cpuCount } from "./process.ts";
 import type { Target } from "./target.ts";
 import { registerExports } from "./wire/exports.ts";
-import type { Backend, JobMode, MapResult, Outcome, PoolStats } from "./wire/job.ts";
+import type { Backend, Job, JobMode, MapResult, PoolStats } from "./wire/job.ts";
 import { LocalBackend } from "./wire/local_backend.ts";
 import { WORKER_URL } from "./_worker.ts";
 
@@ -65,6 +65,7 @@ export interface ImapOptions extends MapOptions {
   bufferSize?: number;
 }
 
+const NO_ARGS: never[] = [];
 const MAX_CHUNK = 1024;
 const CHUNKS_PER_WORKER = 4;
 
@@ -128,7 +129,7 @@ export class Pool implements AsyncDisposable {
    * @throws {ProcessLostError} If the worker ended before it answered.
    */
   apply<A extends unknown[], R>(fn: Target<A, R>, args?: A): Promise<Awaited<R>> {
-    return this.#run(fn, "call", args ?? []) as Promise<Awaited<R>>;
+    return this.#run(fn, "call", args ?? NO_ARGS) as Promise<Awaited<R>>;
   }
 
   /**
@@ -230,12 +231,15 @@ export class Pool implements AsyncDisposable {
   }
 
   #run(target: unknown, mode: JobMode, input: unknown[]): Promise<unknown> {
-    return new Promise((resolve, reject) => {
+    const promise = new Promise(capture);
+    const job = { mode, resolve: captured.resolve, reject: captured.reject };
+    try {
       this.#checkOpen();
-      const settle = (outcome: Outcome) =>
-        outcome.ok ? resolve(outcome.value) : reject(outcome.error);
-      this.#backend.submit({ target, mode, input, settle });
-    });
+      this.#backend.submit(target, input, job);
+    } catch (error) {
+      job.reject(error);
+    }
+    return promise;
   }
 
   #checkOpen(): void {
@@ -250,6 +254,14 @@ export class Pool implements AsyncDisposable {
       return { values: new Array(chunk.length), errors: new Map([[0, error]]) };
     }
   }
+}
+
+/** The functions of the promise made last: so that a task takes no closure of its own. */
+const captured: Pick<Job, "resolve" | "reject"> = { resolve() {}, reject() {} };
+
+function capture(resolve: Job["resolve"], reject: Job["reject"]): void {
+  captured.resolve = resolve;
+  captured.reject = reject;
 }
 
 function chunked<T>(items: T[], size: number): T[][] {

@@ -61,10 +61,14 @@ interface Player {
 }
 
 async function* answersOf(child: ChildProcess): AsyncGenerator<Answer, Answer> {
+  let complaint: string | undefined;
+  createInterface({ input: child.stderr! }).on("line", (line) => {
+    if (/\w*Error: /.test(line)) complaint ??= line;
+  });
   for await (const line of createInterface({ input: child.stdout! })) {
     if (line.startsWith(MARK)) yield JSON.parse(line.slice(MARK.length));
   }
-  return { error: "its process ended" };
+  return { error: `its process ended: ${complaint ?? "no error shown"}` };
 }
 
 function enter(name: string): Player {
@@ -74,7 +78,7 @@ function enter(name: string): Player {
     name,
   ];
   const child = spawn(file!, words, {
-    stdio: ["pipe", "pipe", "ignore"],
+    stdio: "pipe",
     env: { ...process.env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
   });
   child.stdin!.on("error", () => {}); // It has ended, as its answers say.
@@ -233,7 +237,12 @@ function report(players: Player[], { what, title, heads, cells, rounds }: Measur
   const rows = players.map(({ name, times, out, about }) => {
     const theirs = times[what];
     if (theirs.length === 0) {
-      return [name, ...heads.map(() => ""), "", `${out} (documented for ${about?.documentedFor})`];
+      return [
+        name,
+        ...heads.map(() => ""),
+        "",
+        about === undefined ? `${out}` : `${out} (documented for ${about.documentedFor})`,
+      ];
     }
     const against = name === "core" || ours.length === 0 ? "" : digits(ratio(ours, theirs), 2);
     return [name, ...cells(theirs.flat()), against, what === "map" ? about!.mapIdiom : ""];

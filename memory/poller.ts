@@ -1,12 +1,12 @@
-const POLL_MS = 0.05;
-const MAX_SKIP = 64;
+const POLL_MS = 0.06;
+const MAX_SKIP = 8;
 
 /**
  * Decides whether to look again for a moment, or to sleep at once, when there is nothing to do.
  *
  * To sleep and be woken costs ten times as much as to find the next item by looking again; but only if
  * the one who makes it runs meanwhile, on another processor. So after a look that was in vain, the next
- * ones are left out: 1, 2, 4 … 64 of them; a look that was not in vain makes good again.
+ * ones are left out: 1, 2, 4, 8 of them; a look that was not in vain makes good again.
  */
 export class Poller {
   #since = 0;

@@ -254,18 +254,46 @@ export class Ring {
    * number is below {@linkcode frameNumber}, and no later claim of a living process bears it.
    */
   tryGet(claim?: Claim): RingResult {
+    const begun = this.#beginGet();
+    if (begun !== DONE) return begun;
+    const result = this.#getFrames(claim);
+    this.#endGet();
+    return result;
+  }
+
+  /**
+   * Takes items in one turn, as long as there are any.
+   *
+   * @param max So many at most.
+   * @param visit Called after each, which it finds in the {@linkcode inbox}.
+   * @returns How many items were taken.
+   */
+  getMany(max: number, visit: () => void): number {
+    if (this.#beginGet() !== DONE) return 0;
+    let count = 0;
+    try {
+      for (; count < max && this.#getFrames(undefined) === DONE; count++) visit();
+    } finally {
+      this.#endGet();
+    }
+    return count;
+  }
+
+  /** Takes the consumers' turn, unless there is nothing to get. */
+  #beginGet(): RingResult {
     const { cells } = this;
-    const amid = this.#parts !== undefined;
-    if (!amid) {
+    if (this.#parts === undefined) {
       const puts = Atomics.load(cells, PUTS);
       if (framesBetween(Atomics.load(cells, GETS), puts) === 0) return this.#nothing(puts);
       if (!this.#lock(this.#getLock)) return PENDING;
     }
     checkAlive();
-    const result = this.#getFrames(claim);
+    return DONE;
+  }
+
+  #endGet(): void {
     if (this.#parts === undefined) this.#getLock.release();
-    if (Atomics.load(cells, PUTTERS_ASLEEP) > 0) wake(cells, GETS);
-    return result;
+    if (Atomics.load(this.cells, PUTTERS_ASLEEP) > 0) wake(this.cells, GETS);
   }
 
   /** Whether this process is amid a large item, which a timeout or a signal cannot undo any more. */

@@ -484,6 +484,13 @@ for (const stop of ["terminate", "kill"] as const) {
   });
 }
 
+test("Process that was terminated while it waited uses no CPU, and says nothing", async () => {
+  const output = (await program("cpu_after_terminate.ts")).trim();
+  const [, cpu] = /^(\d+) ms of CPU$/.exec(output) ?? [];
+  assert(cpu !== undefined, output);
+  assertLess(Number(cpu), 200);
+});
+
 test("Process.terminate() in a child ends its own child", async () => {
   const held = new Event();
   const lock = new Lock();

@@ -542,15 +542,16 @@ test("Ring.quiesceGets() tells whether another process is amid a get", () => {
 /** The words that `act` has notified, each with the count. */
 function notified(ring: Ring, act: () => void): Map<number, number | undefined> {
   const seen = new Map<number, number | undefined>();
-  const original = Atomics.notify;
-  Atomics.notify = (cells: Int32Array, index: number, count?: number) => {
+  const table = Atomics as { notify(cells: Int32Array, index: number, count?: number): number };
+  const original = table.notify;
+  table.notify = (cells, index, count) => {
     if (cells.buffer === ring.buffer) seen.set(index, count);
     return original(cells, index, count);
   };
   try {
     act();
   } finally {
-    Atomics.notify = original;
+    table.notify = original;
   }
   return seen;
 }

@@ -7,25 +7,19 @@
 /** How a job's function is called: once with all of the input, or with each item of it. */
 export type JobMode = "call" | "map";
 
-/** What came of a job. */
-export type Outcome =
-  | { ok: true; value: unknown }
-  | { ok: false; error: unknown };
-
 /** What came of a `map` job: the values and, by index, the errors of items that have none. */
 export interface MapResult {
   values: unknown[];
   errors: Map<number, unknown>;
 }
 
-/** Something to be run by a worker, once. */
+/** Something to be run by a worker, once: one of the two functions is called in the end. */
 export interface Job {
-  /** The function: anything that describeTarget() takes. */
-  readonly target: unknown;
   readonly mode: JobMode;
-  readonly input: unknown[];
-  /** Called once; the value of a `map` job is a {@linkcode MapResult}. */
-  settle(outcome: Outcome): void;
+  /** Takes what the function returned; a {@linkcode MapResult} if the mode is `map`. */
+  resolve(value: unknown): void;
+  /** Takes what the function threw, or why there is no answer. */
+  reject(error: unknown): void;
 }
 
 /** A pool at a glance. */
@@ -50,8 +44,15 @@ export interface PoolStats {
 export interface Backend {
   /** Number of workers. */
   readonly size: number;
-  /** Takes a job. Throws if its function or input cannot be sent. */
-  submit(job: Job): void;
+  /**
+   * Takes a job.
+   *
+   * @param target The function: anything that describeTarget() takes.
+   * @param input Its arguments or, for `map`, the items.
+   * @throws {TargetError} If the function cannot be sent.
+   * @throws {EncodingError} If the input cannot be sent.
+   */
+  submit(target: unknown, input: unknown[], job: Job): void;
   /** Runs what was submitted, then ends the workers. */
   close(): void;
   /** Ends the workers now; unsettled jobs fail with `reason`. */

@@ -1,12 +1,6 @@
 import type { Definition } from "./definitions.ts";
 import type { Job } from "./job.ts";
 
-/** A job that was submitted, and the function that it needs. */
-export interface JobEntry {
-  readonly job: Job;
-  readonly definition: Definition;
-}
-
 const SLOT_BITS = 20;
 const SLOT_MASK = 2 ** SLOT_BITS - 1;
 const GENERATIONS = 2 ** (31 - SLOT_BITS);
@@ -19,39 +13,43 @@ const GENERATIONS = 2 ** (31 - SLOT_BITS);
  * pool passes here twice a task.
  */
 export class JobTable {
-  readonly #entries: (JobEntry | undefined)[] = [];
+  readonly #jobs: (Job | undefined)[] = [];
+  readonly #definitions: Definition[] = [];
   readonly #numbers: number[] = [];
   readonly #free: number[] = [];
 
   /** How many jobs there are. */
   get size(): number {
-    return this.#entries.length - this.#free.length;
+    return this.#jobs.length - this.#free.length;
   }
 
-  /** Takes a job in. Returns its number. */
-  add(entry: JobEntry): number {
-    const slot = this.#free.pop() ?? this.#entries.length;
+  /** Takes a job in, as a user of its function. Returns its number. */
+  add(job: Job, definition: Definition): number {
+    const slot = this.#free.pop() ?? this.#jobs.length;
     const generation = ((this.#numbers[slot] ?? 0) >>> SLOT_BITS) % (GENERATIONS - 1) + 1;
     const number = generation * (SLOT_MASK + 1) + slot;
-    this.#entries[slot] = entry;
+    this.#jobs[slot] = job;
+    this.#definitions[slot] = definition;
     this.#numbers[slot] = number;
+    definition.users++;
     return number;
   }
 
   /** The job of a number, if it is still there. */
-  get(number: number): JobEntry | undefined {
+  get(number: number): Job | undefined {
     const slot = number & SLOT_MASK;
-    return this.#numbers[slot] === number ? this.#entries[slot] : undefined;
+    return this.#numbers[slot] === number ? this.#jobs[slot] : undefined;
   }
 
   /** Takes the job of a number out. */
-  remove(number: number): JobEntry | undefined {
-    const entry = this.get(number);
-    if (entry === undefined) return undefined;
+  remove(number: number): Job | undefined {
+    const job = this.get(number);
+    if (job === undefined) return undefined;
     const slot = number & SLOT_MASK;
-    this.#entries[slot] = undefined;
+    this.#jobs[slot] = undefined;
     this.#free.push(slot);
-    return entry;
+    (this.#definitions[slot] as Definition).users--;
+    return job;
   }
 
   /** The numbers of all jobs. */

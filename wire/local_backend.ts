@@ -26,9 +26,10 @@ import { RingPut } from "../memory/ring_wait.ts";
 import { Line, nap } from "../memory/wait.ts";
 import { hold, openChannel, type Port, release, yieldLoop } from "../runtime/mod.ts";
 import { encode } from "./codec.ts";
-import { Definitions } from "./definitions.ts";
-import type { Backend, Job, MapResult, Outcome, PoolStats } from "./job.ts";
-import { type JobEntry, JobTable } from "./job_table.ts";
+import { type Definition, Definitions } from "./definitions.ts";
+import { Fifo } from "./fifo.ts";
+import type { Backend, Job, MapResult, PoolStats } from "./job.ts";
+import { JobTable } from "./job_table.ts";
 import { fromInbox, toItem, unpack } from "./packet.ts";
 import type { LastWords, TaskLoopPayload } from "./protocol.ts";
 import { closed, spawn, stop } from "./spawn.ts";
@@ -53,16 +54,23 @@ interface PoolWorker {
   lastWords: unknown;
 }
 
+/** A job for which there was no room in the ring yet. */
 interface Queued {
-  entry: JobEntry;
+  job: Job;
+  definition: Definition;
   item: Item;
 }
 
+const ARGS = { root: "args" };
+const ITEMS = { root: "items" };
 const RING_BYTES = 4 * 2 ** 20;
 // Results may come without a pause: the event loop gets its turn at least this often.
 const YIELD_MS = 8;
-// Waking takes a system call: one for so many tasks that are submitted together.
-const ANNOUNCE_AT_ONCE = 32;
+// Waking takes a system call: one for so many tasks that are submitted together, then for twice as many.
+const MIN_ANNOUNCE = 32;
+const MAX_ANNOUNCE = 1024;
+// Results settled in one turn at the ring.
+const BATCH = 64;
 // So many workers that end before their first task, one after the other, are no accident.
 const MAX_FAILED_STARTS = 3;
 
@@ -77,14 +85,14 @@ export class LocalBackend implements Backend {
   readonly #definitions = new Definitions(() => this.#ports());
   /** Jobs in the ring, with a worker, or on their way back. */
   readonly #pending = new JobTable();
-  readonly #backlog: Queued[] = [];
+  readonly #backlog = new Fifo<Queued>();
   readonly #poller = new Poller();
   readonly #streamLine = new Line();
   readonly #item: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
   readonly #stopped = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
-  #backlogHead = 0;
   #unannounced = 0;
+  #announceAt = MIN_ANNOUNCE;
   #streaming = false;
   #receiving = false;
   #closing = false;
@@ -107,16 +115,16 @@ export class LocalBackend implements Backend {
     return this.#ended.promise;
   }
 
-  submit(job: Job): void {
+  submit(target: unknown, input: unknown[], job: Job): void {
     if (this.#broken !== undefined) throw this.#broken;
-    const definition = this.#definitions.define(job.target);
+    const definition = this.#definitions.define(target);
     const item = this.#item;
-    toItem(encode(job.input, { root: job.mode === "map" ? "items" : "args" }), item);
+    toItem(encode(input, job.mode === "map" ? ITEMS : ARGS), item);
     item.b = taskWord(definition.index, job.mode);
-    definition.users++;
-    const entry = { job, definition };
-    if (!this.#mayPutNow(item) || !this.#put(entry, item)) {
-      this.#backlog.push({ entry, item: { ...item, bytes: item.bytes.slice(0, item.length) } });
+    if (!this.#mayPutNow(item) || !this.#put(job, definition, item)) {
+      const kept = { ...item, bytes: item.bytes.slice(0, item.length) };
+      this.#backlog.push({ job, definition, item: kept });
+      definition.users++;
     }
     if (!this.#receiving) this.#receive();
   }
@@ -141,7 +149,7 @@ export class LocalBackend implements Backend {
     return {
       size: this.size,
       idle: this.size - running,
-      queued: this.#pending.size + this.#queued - running,
+      queued: this.#pending.size + this.#backlog.length - running,
       running,
       completed: this.#completed,
       failed: this.#failed,
@@ -149,31 +157,31 @@ export class LocalBackend implements Backend {
     };
   }
 
-  get #queued(): number {
-    return this.#backlog.length - this.#backlogHead;
-  }
-
   #mayPutNow(item: Item): boolean {
-    return this.#queued === 0 && !this.#streaming && this.#tasks.fitsFrame(item.length);
+    return this.#backlog.length === 0 && !this.#streaming && this.#tasks.fitsFrame(item.length);
   }
 
-  #put(entry: JobEntry, item: Item): boolean {
-    item.a = this.#pending.add(entry);
+  #put(job: Job, definition: Definition, item: Item): boolean {
+    item.a = this.#pending.add(job, definition);
     const put = this.#tasks.tryPutQuietly(item) === DONE;
     if (put) this.#announce();
     else this.#pending.remove(item.a);
     return put;
   }
 
-  /** Wakes workers for what was put: once for what is submitted together, but not too late. */
+  /** Wakes workers for what was put: seldom while much is submitted together, but not too late. */
   #announce(): void {
-    if (this.#unannounced++ === 0) queueMicrotask(this.#wakeWorkers);
-    else if (this.#unannounced > ANNOUNCE_AT_ONCE) this.#wakeWorkers();
+    if (this.#unannounced++ === 0) queueMicrotask(this.#announceRest);
+    if (this.#unannounced < this.#announceAt) return;
+    this.#tasks.wakeGetters(this.#unannounced);
+    this.#unannounced = 1;
+    this.#announceAt = Math.min(this.#announceAt * 2, MAX_ANNOUNCE);
   }
 
-  readonly #wakeWorkers = (): void => {
-    if (this.#unannounced > 0) this.#tasks.wakeGetters(this.#unannounced);
+  readonly #announceRest = (): void => {
+    this.#tasks.wakeGetters(this.#unannounced);
     this.#unannounced = 0;
+    this.#announceAt = MIN_ANNOUNCE;
   };
 
   *#ports(): Iterable<Port> {
@@ -214,7 +222,7 @@ export class LocalBackend implements Backend {
     worker.port.close();
     this.#workers[worker.slot] = undefined;
     this.#alive--;
-    const done = this.#closing && this.#pending.size === 0 && this.#queued === 0;
+    const done = this.#closing && this.#pending.size === 0 && this.#backlog.length === 0;
     if (!done && this.#broken === undefined) {
       this.#replaced++;
       this.#start(worker.slot);
@@ -233,7 +241,7 @@ export class LocalBackend implements Backend {
     const ready = this.#claims.isReady(slot);
     this.#claims.clear(slot);
     if (this.#pending.get(task) !== undefined) {
-      this.#settle(task, { ok: false, error: lostError(worker, code) });
+      this.#reject(task, lostError(worker, code));
     } else if (worker.lastWords !== undefined) {
       console.error(`Uncaught error in ${worker.name} (pid ${worker.pid}):`, worker.lastWords);
     }
@@ -250,7 +258,7 @@ export class LocalBackend implements Backend {
     hold();
     const poller = this.#poller;
     try {
-      while (this.#pending.size > 0 || this.#queued > 0) {
+      while (this.#pending.size > 0 || this.#backlog.length > 0) {
         if (await this.#drain() > 0) poller.found();
         if (poller.again()) await yieldLoop();
         else await nap(this.#results);
@@ -265,80 +273,62 @@ export class LocalBackend implements Backend {
   async #drain(): Promise<number> {
     let count = 0;
     let yielded = Date.now();
-    while (this.#results.tryGet() === DONE) {
-      const { a: task, b } = this.#results.inbox;
-      this.#take(task, b);
+    for (;;) {
+      const batch = this.#results.getMany(BATCH, this.#takeResult);
       this.#refill();
-      count++;
-      if ((count & 63) === 0 && Date.now() - yielded > YIELD_MS) {
-        await yieldLoop();
-        yielded = Date.now();
-      }
+      count += batch;
+      if (batch < BATCH) return count;
+      if (Date.now() - yielded < YIELD_MS) continue;
+      await yieldLoop();
+      yielded = Date.now();
     }
-    if (count === 0) this.#refill();
-    return count;
   }
 
-  #take(task: number, b: number): void {
+  readonly #takeResult = (): void => {
+    const { a: task, b } = this.#results.inbox;
     try {
       const value = fromInbox(this.#results);
-      if (value instanceof Promise) {
-        value.then(
-          (fetched) => this.#settleResult(task, b, fetched),
-          (error) => this.#settle(task, { ok: false, error }),
-        );
-      } else {
-        this.#settleResult(task, b, value);
-      }
+      if (!(value instanceof Promise)) return this.#settle(task, b, value);
+      value.then((late) => this.#settle(task, b, late), (error) => this.#reject(task, error));
     } catch (error) {
-      this.#settle(task, { ok: false, error });
+      this.#reject(task, error);
     }
+  };
+
+  #settle(task: number, b: number, value: unknown): void {
+    if (b === RESULT_ERROR) return this.#reject(task, value);
+    const job = this.#pending.remove(task);
+    if (job === undefined) return;
+    this.#completed++;
+    job.resolve(job.mode === "map" ? mapResult(b, value) : value);
   }
 
-  #settleResult(task: number, b: number, value: unknown): void {
-    if (b === RESULT_ERROR) this.#settle(task, { ok: false, error: value });
-    else if (this.#pending.get(task)?.job.mode === "map") {
-      this.#settle(task, { ok: true, value: mapResult(b, value) });
-    } else this.#settle(task, { ok: true, value });
-  }
-
-  #settle(task: number, outcome: Outcome): void {
-    const entry = this.#pending.remove(task);
-    if (entry !== undefined) this.#finish(entry, outcome);
-  }
-
-  #finish({ job, definition }: JobEntry, outcome: Outcome): void {
-    definition.users--;
-    if (outcome.ok) this.#completed++;
-    else this.#failed++;
-    job.settle(outcome);
+  #reject(task: number, error: unknown): void {
+    const job = this.#pending.remove(task);
+    if (job === undefined) return;
+    this.#failed++;
+    job.reject(error);
   }
 
   /** Puts from the backlog what has room now. */
   #refill(): void {
-    while (this.#queued > 0 && !this.#streaming) {
-      const { entry, item } = this.#backlog[this.#backlogHead] as Queued;
+    while (!this.#streaming && this.#backlog.first !== undefined) {
+      const { job, definition, item } = this.#backlog.first;
       if (!this.#tasks.fitsFrame(item.length)) {
-        item.a = this.#pending.add(entry);
+        item.a = this.#pending.add(job, definition);
         this.#stream(item);
-      } else if (!this.#put(entry, item)) {
+      } else if (!this.#put(job, definition, item)) {
         return;
       }
-      this.#shiftBacklog();
+      definition.users--;
+      this.#backlog.shift();
     }
     this.#closeWhenPut();
   }
 
   /** Closes the ring of tasks once all that was accepted is in it: the workers drain it, and end. */
   #closeWhenPut(): void {
-    if (this.#closing && this.#queued === 0 && !this.#streaming) this.#tasks.close();
-  }
-
-  #shiftBacklog(): void {
-    this.#backlog[this.#backlogHead++] = undefined as never;
-    if (this.#backlogHead < 1024 && this.#backlogHead < this.#backlog.length) return;
-    this.#backlog.splice(0, this.#backlogHead);
-    this.#backlogHead = 0;
+    if (this.#closing && this.#backlog.length === 0 && !this.#streaming) this.#tasks.close();
   }
 
   /** Puts an item too large for one frame, as the workers take it. */
@@ -347,18 +337,19 @@ export class LocalBackend implements Backend {
     try {
       await this.#streamLine.wait(new RingPut(this.#tasks, item), Infinity, this.#stopped.signal);
     } catch (error) {
-      this.#settle(item.a, { ok: false, error });
+      this.#reject(item.a, error);
     }
     this.#streaming = false;
     this.#refill();
   }
 
   #failAll(reason: unknown): void {
-    const outcome = { ok: false, error: reason } as const;
-    for (const task of this.#pending.numbers()) this.#settle(task, outcome);
-    const queued = this.#backlog.splice(0).slice(this.#backlogHead);
-    this.#backlogHead = 0;
-    for (const { entry } of queued) this.#finish(entry, outcome);
+    for (const task of this.#pending.numbers()) this.#reject(task, reason);
+    for (let next = this.#backlog.shift(); next !== undefined; next = this.#backlog.shift()) {
+      next.definition.users--;
+      this.#failed++;
+      next.job.reject(reason);
+    }
     // Whoever takes results has none to wait for.
     this.#results.wakeGetters(1);
   }
