@@ -32,7 +32,7 @@ import { checkTimeout } from "./memory/timeout.ts";
 import { Line, PENDING, waitSync } from "./memory/wait.ts";
 import { encode } from "./wire/codec.ts";
 import { registerExports } from "./wire/exports.ts";
-import { fromInbox, fromInboxSync, toItem } from "./wire/packet.ts";
+import { discard, fromInbox, fromInboxSync, toItem } from "./wire/packet.ts";
 import { registerShareable } from "./wire/shareable.ts";
 
 export type { WaitOptions, WaitSyncOptions };
@@ -131,9 +131,14 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   async put(item: T, options: WaitOptions = {}): Promise<void> {
     const timeout = checkTimeout(options.timeout);
     options.signal?.throwIfAborted();
-    const wait = new RingPut(this.#ring, this.#encode(item, true));
-    const result = await this.#putLine.wait(wait, timeout, options.signal);
-    this.#checkPut(result, timeout);
+    const encoded = this.#encode(item, true);
+    try {
+      const wait = new RingPut(this.#ring, encoded);
+      checkPut(await this.#putLine.wait(wait, timeout, options.signal), timeout);
+    } catch (error) {
+      discard(encoded);
+      throw error;
+    }
   }
 
   /**
@@ -149,7 +154,12 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     const timeout = checkTimeout(options?.timeout);
     const encoded = this.#encode(item, false);
     if (this.#ring.fitsFrame(encoded.length) && this.#ring.tryPut(encoded) === DONE) return;
-    this.#checkPut(waitSync(new RingPut(this.#ring, encoded), timeout), timeout);
+    try {
+      checkPut(waitSync(new RingPut(this.#ring, encoded), timeout), timeout);
+    } catch (error) {
+      discard(encoded);
+      throw error;
+    }
   }
 
   /**
@@ -268,16 +278,6 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     if (keep) item.bytes = item.bytes.slice(0, item.length);
     return item;
   }
-
-  #checkPut(result: RingResult, timeout: number): void {
-    if (result === CLOSED) throw new ClosedError("Cannot put: the queue is closed");
-    if (result !== PENDING) return;
-    throw new QueueFullError(
-      timeout > 0
-        ? `Cannot put: the queue was full for ${timeout} ms`
-        : "Cannot put: the queue is full",
-    );
-  }
 }
 
 /** Decodes without blocking; the value is a promise if it has attachments to fetch. */
@@ -292,6 +292,16 @@ class SyncGet extends RingGet<{ value: unknown }> {
   protected override takeInbox(): { value: unknown } {
     return { value: fromInboxSync(this.ring) };
   }
+}
+
+function checkPut(result: RingResult, timeout: number): void {
+  if (result === CLOSED) throw new ClosedError("Cannot put: the queue is closed");
+  if (result !== PENDING) return;
+  throw new QueueFullError(
+    timeout > 0
+      ? `Cannot put: the queue was full for ${timeout} ms`
+      : "Cannot put: the queue is full",
+  );
 }
 
 function emptyError(timeout: number): QueueEmptyError {

@@ -199,6 +199,16 @@ export function checkAlive(): void {
 /** Rings for the main process: a request lies in one of its ports. */
 export function ringDoorbell(): void {
   Atomics.add(words, DOORBELL, 1);
+  wake(words, DOORBELL);
+}
+
+/** Calls `serve` after each ring, for ever. Does not keep the event loop alive. */
+export async function onDoorbell(serve: () => void): Promise<never> {
+  for (;;) {
+    const rings = Atomics.load(words, DOORBELL);
+    serve();
+    await sleep(words, DOORBELL, rings, Infinity);
+  }
 }
 
 let heard = 0;

@@ -31,8 +31,8 @@ export function sleep(
 }
 
 /** Wakes at most `count` sleepers on `cells[index]`, the longest asleep first; all by default. */
-export function wake(cells: Int32Array, index: number, count?: number): void {
-  Atomics.notify(cells, index, count);
+export function wake(cells: Int32Array, index: number, count?: number): number {
+  return Atomics.notify(cells, index, count);
 }
 
 // Node 22 has no Atomics.pause.

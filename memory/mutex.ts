@@ -46,6 +46,8 @@ export class Mutex implements Attempt<Acquired> {
   readonly index: number;
   expected = 0;
   patience: number | undefined;
+  /** Whether this process may have slept on the word, so that others may sleep behind it. */
+  #slept = false;
 
   constructor(cells: Int32Array, index: number) {
     this.cells = cells;
@@ -55,7 +57,8 @@ export class Mutex implements Attempt<Acquired> {
   /** Takes the mutex if it is free, or its owner dead. */
   tryAcquire(): Acquired | undefined {
     checkAlive();
-    const held = Atomics.compareExchange(this.cells, this.index, FREE, MINE);
+    const mine = this.#slept ? MINE | CONTENDED : MINE;
+    const held = Atomics.compareExchange(this.cells, this.index, FREE, mine);
     if (held === FREE) return ACQUIRED;
     return this.#takeOver(held);
   }
@@ -80,6 +83,7 @@ export class Mutex implements Attempt<Acquired> {
       const expected = held | CONTENDED;
       if (held === expected || Atomics.compareExchange(cells, index, held, expected) === held) {
         this.expected = expected;
+        this.#slept = true;
         this.patience = isAlive(held >> 1) ? undefined : GRACE_MS;
         return PENDING;
       }
@@ -104,7 +108,7 @@ export class Mutex implements Attempt<Acquired> {
   forceRelease(): Released {
     checkAlive();
     const held = Atomics.exchange(this.cells, this.index, FREE);
-    if ((held & CONTENDED) !== 0) wake(this.cells, this.index, 1);
+    if ((held & CONTENDED) !== 0 && wake(this.cells, this.index, 1) === 0) this.#slept = false;
     return held === FREE ? "free" : "released";
   }
 

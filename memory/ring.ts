@@ -87,7 +87,7 @@ const MAX_CAPACITY = 2 ** 30;
  * got by the next consumer. So there is nothing to repair after a death.
  *
  * **Closed** is the lowest bit of `PUTS`: it changes the word that consumers sleep on, and a commit
- * that comes too late fails.
+ * that comes too late fails, also amid a large item.
  *
  * **Large items** are streamed, a quarter of the ring a frame (flags `FIRST`, `LAST`), and their
  * producer keeps `PUT_LOCK` meanwhile and its pid in `STREAM`; the consumer keeps `GET_LOCK`. A
@@ -157,7 +157,10 @@ export class Ring {
 
   /** Whether a put of one byte would have to wait. */
   get full(): boolean {
-    if (this.#maxItems > 0 && this.size >= this.#maxItems) return true;
+    const { size } = this;
+    if (this.#maxItems > 0 && size >= this.#maxItems) return true;
+    // What lies there is the rest of a large item that was given up.
+    if (size === 0 && !this.#streaming()) return false;
     return this.#used() + frameBytes(1) > this.#capacity;
   }
 
@@ -223,9 +226,10 @@ export class Ring {
     }
     checkAlive();
     const result = this.#putFrame(item, from, to, flags);
-    if (result === DONE ? to === item.length : from === 0) this.#leaveStream();
+    if (result === DONE ? to === item.length : from === 0 || result === CLOSED) this.#leaveStream();
     if (result !== DONE) return result;
-    this.wakeGetters(1);
+    // Only one of the sleepers is amid the stream, and nobody knows which.
+    this.wakeGetters(from === 0 ? 1 : Infinity);
     return to;
   }
 
@@ -256,9 +260,14 @@ export class Ring {
   tryGet(claim?: Claim): RingResult {
     const begun = this.#beginGet();
     if (begun !== DONE) return begun;
-    const result = this.#getFrames(claim);
-    this.#endGet();
-    return result;
+    let done = false;
+    try {
+      const result = this.#getFrames(claim);
+      done = true;
+      return result;
+    } finally {
+      this.#endGet(done);
+    }
   }
 
   /**
@@ -271,10 +280,12 @@ export class Ring {
   getMany(max: number, visit: () => void): number {
     if (this.#beginGet() !== DONE) return 0;
     let count = 0;
+    let done = false;
     try {
       for (; count < max && this.#getFrames(undefined) === DONE; count++) visit();
+      done = true;
     } finally {
-      this.#endGet();
+      this.#endGet(done);
     }
     return count;
   }
@@ -291,7 +302,9 @@ export class Ring {
     return DONE;
   }
 
-  #endGet(): void {
+  /** Ends the turn, unless an item is still to be completed in it. */
+  #endGet(done: boolean): void {
+    if (!done) this.#parts = undefined;
     if (this.#parts === undefined) this.#getLock.release();
     if (Atomics.load(this.cells, PUTTERS_ASLEEP) > 0) wake(this.cells, GETS);
   }
@@ -330,7 +343,7 @@ export class Ring {
   }
 
   #nothing(puts: number): RingResult {
-    if ((puts & CLOSED_BIT) !== 0 && !this.#streaming()) return CLOSED;
+    if ((puts & CLOSED_BIT) !== 0) return CLOSED;
     return this.#sleepOn(PUTS, puts, GETTERS_ASLEEP);
   }
 
@@ -340,7 +353,7 @@ export class Ring {
   }
 
   #record(base: number, count: number, field: 0 | 1): number {
-    return this.cells[base + (count & COUNT_STEP) + field] as number;
+    return Atomics.load(this.cells, base + (count & COUNT_STEP) + field);
   }
 
   #writeRecord(base: number, count: number, position: number, items: number): void {
@@ -363,23 +376,42 @@ export class Ring {
     const { cells } = this;
     const puts = Atomics.load(cells, PUTS);
     const first = (flags & FIRST) !== 0;
-    if (first && (puts & CLOSED_BIT) !== 0) return CLOSED;
+    if ((puts & CLOSED_BIT) !== 0) return CLOSED;
     const tail = this.#record(TAIL, puts, 0);
     const items = this.#record(TAIL, puts, 1);
     const size = frameBytes(to - from);
-    const gets = this.#room(size, tail, first ? items : undefined);
+    let gets = this.#room(size, tail, first ? items : undefined);
+    if (gets !== undefined && first && this.#dropRests()) {
+      gets = this.#room(size, tail, items);
+    }
     if (gets !== undefined) return this.#sleepOn(GETS, gets, PUTTERS_ASLEEP);
     this.#writeHeader(tail, to - from, flags | (item.tag << TAG_SHIFT), item.a, item.b);
     this.#copyIn(tail + FRAME_HEADER_BYTES, item.bytes, from, to);
     const counted = (flags & LAST) !== 0 ? items + 1 : items;
     this.#writeRecord(TAIL, puts + COUNT_STEP, tail + size, counted);
-    if (!first) {
-      // A stream that has begun goes on after a close.
-      Atomics.add(cells, PUTS, COUNT_STEP);
-      return DONE;
-    }
-    const seen = Atomics.compareExchange(cells, PUTS, puts, puts + COUNT_STEP);
+    const seen = Atomics.compareExchange(cells, PUTS, puts, (puts + COUNT_STEP) | 0);
     return seen === puts ? DONE : CLOSED;
+  }
+
+  /**
+   * Frees the room of large items that were given up, if the ring holds nothing else. `PUT_LOCK` is
+   * held, and no stream has begun.
+   */
+  #dropRests(): boolean {
+    const { cells } = this;
+    if (this.size !== 0 || this.#getLock.tryAcquire() === undefined) return false;
+    const puts = Atomics.load(cells, PUTS);
+    for (let gets = Atomics.load(cells, GETS); framesBetween(gets, puts) > 0;) {
+      const head = this.#record(HEAD, gets, 0);
+      const at = (HEADER_BYTES + (head & (this.#capacity - 1))) >> 2;
+      const items = this.#record(HEAD, gets, 1);
+      this.#writeRecord(HEAD, gets + COUNT_STEP, head + frameBytes(cells[at] as number), items);
+      this.#commitGet(gets);
+      gets = (gets + COUNT_STEP) | 0;
+    }
+    this.#getLock.release();
+    if (Atomics.load(cells, PUTTERS_ASLEEP) > 0) wake(cells, GETS);
+    return true;
   }
 
   /** Undefined if there is room; else the value of `GETS` at which there was none. */
@@ -403,7 +435,7 @@ export class Ring {
       const streaming = this.#parts === undefined || this.#streaming();
       const puts = Atomics.load(cells, PUTS);
       if (framesBetween(gets, puts) === 0) {
-        if (streaming && this.#parts !== undefined) {
+        if (streaming && this.#parts !== undefined && (puts & CLOSED_BIT) === 0) {
           return this.#sleepOn(PUTS, puts, GETTERS_ASLEEP);
         }
         this.#parts = undefined;
@@ -433,7 +465,7 @@ export class Ring {
         head + frameBytes(length),
         last ? items + 1 : items,
       );
-      Atomics.store(cells, GETS, gets + COUNT_STEP);
+      this.#commitGet(gets);
       if (orphan) continue;
       if (last) {
         if (this.#parts !== undefined) this.#join(this.#parts);
@@ -442,6 +474,14 @@ export class Ring {
       }
       if (Atomics.load(cells, PUTTERS_ASLEEP) > 0) wake(cells, GETS);
     }
+  }
+
+  /** Fails if this thread was held up for so long, after its end, that another took its turn over. */
+  #commitGet(gets: number): void {
+    const next = (gets + COUNT_STEP) | 0;
+    if (Atomics.compareExchange(this.cells, GETS, gets, next) === gets) return;
+    checkAlive();
+    throw new Error("The consumers' turn was taken over");
   }
 
   #take(position: number, length: number): void {

@@ -37,12 +37,17 @@ export class RingPut extends RingWait implements Attempt<typeof DONE | typeof CL
     this.#item = item;
   }
 
+  get inFlight(): boolean {
+    return this.ring.streamer === this;
+  }
+
   attempt(): RingResult {
     const { ring } = this;
     const item = this.#item;
     if (ring.fitsFrame(item.length)) return ring.tryPut(item);
     while (this.#sent < item.length) {
       const sent = ring.streamPut(item, this.#sent);
+      if (sent === CLOSED && ring.streamer === this) ring.streamer = undefined;
       if (sent === PENDING || sent === CLOSED) return sent;
       this.#sent = sent;
       ring.streamer = sent < item.length ? this : undefined;
@@ -63,6 +68,10 @@ export class RingPut extends RingWait implements Attempt<typeof DONE | typeof CL
  * @typeParam T What the ring's inbox is turned into, at once.
  */
 export abstract class RingGet<T> extends RingWait implements Attempt<T | typeof CLOSED> {
+  get inFlight(): boolean {
+    return this.ring.amidStream;
+  }
+
   get committed(): boolean {
     return this.ring.amidStream;
   }

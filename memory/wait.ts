@@ -21,6 +21,9 @@ export const SLICE_MS = 250;
 /** The main process serves its children this often while it blocks. */
 const SERVICE_MS = 10;
 
+/** Who blocks a thread in which a large item is on its way goes on with that this often. */
+const IN_FLIGHT_MS = 1;
+
 /** Where to sleep. */
 export interface SleepSpot {
   /** The word to sleep on, and the value it was seen to have. */
@@ -39,6 +42,8 @@ export interface Attempt<T> extends SleepSpot {
   attempt(): T | typeof PENDING;
   /** Whether the first in line has taken what it can no longer give back: it waits on, come what may. */
   readonly committed?: boolean;
+  /** Whether others wait for this wait to go on: who blocks this thread goes on with it meanwhile. */
+  readonly inFlight?: boolean;
   /** Called when the wait is given up: leaves the state as if it had never begun. */
   cancel?(): void;
 }
@@ -60,13 +65,15 @@ export function waitSync<T>(wait: Attempt<T>, timeout = Infinity): T | typeof PE
   const slice = bootRecord === undefined ? SERVICE_MS : SLICE_MS;
   const deadline = performance.now() + timeout;
   for (;;) {
-    const outcome = wait.attempt();
+    let outcome = wait.attempt();
+    const inFlight = outcome === PENDING && pokeLines();
+    if (inFlight) outcome = wait.attempt();
     if (outcome !== PENDING) return outcome;
     const left = wait.committed ? Infinity : deadline - performance.now();
     if (!(left > 0)) return giveUp(wait);
     const { cells, index, expected, sleepers, patience = SLICE_MS } = wait;
     if (sleepers !== undefined) Atomics.add(cells, sleepers, 1);
-    sleepSync(cells, index, expected, Math.min(left, slice, patience));
+    sleepSync(cells, index, expected, Math.min(left, inFlight ? IN_FLIGHT_MS : slice, patience));
     if (sleepers !== undefined) Atomics.sub(cells, sleepers, 1);
     checkAlive();
     serve();
@@ -78,7 +85,18 @@ function giveUp(wait: Attempt<unknown>): typeof PENDING {
   return PENDING;
 }
 
+/** Goes on with what other waits of this thread are amid of. Returns whether there is any such. */
+function pokeLines(): boolean {
+  let any = false;
+  for (const line of pumping) any = line.poke() || any;
+  return any;
+}
+
+const pumping = new Set<Line>();
+
 interface Waiter<T> {
+  /** Set when its time was over while it was committed. */
+  late?: () => void;
   wait: Attempt<T>;
   settle(outcome: T | typeof PENDING): void;
   fail(error: unknown): void;
@@ -118,7 +136,10 @@ export class Line {
         release();
       };
       const stop = (end: () => void): void => {
-        if (wait.committed && this.#first() === waiter) return;
+        if (wait.committed && this.#first() === waiter) {
+          waiter.late = () => stop(end);
+          return;
+        }
         wait.cancel?.();
         end();
       };
@@ -141,21 +162,39 @@ export class Line {
 
   async #pump(): Promise<void> {
     this.#pumping = true;
+    pumping.add(this);
     for (let first = this.#first(); first !== undefined; first = this.#first()) {
-      try {
-        checkAlive();
-        const outcome = first.wait.attempt();
-        if (outcome !== PENDING) {
-          first.settle(outcome);
-          continue;
-        }
-      } catch (error) {
-        first.fail(error);
-        continue;
-      }
+      if (this.#try(first)) continue;
       await this.#sleep(first.wait);
     }
     this.#pumping = false;
+    pumping.delete(this);
+  }
+
+  /** Goes on with the first wait if others wait for it to; see {@linkcode Attempt.inFlight}. */
+  poke(): boolean {
+    const first = this.#first();
+    if (first?.wait.inFlight !== true) return false;
+    this.#try(first);
+    return true;
+  }
+
+  /** Returns whether the waiter has left the line. */
+  #try(waiter: Waiter<unknown>): boolean {
+    try {
+      checkAlive();
+      const outcome = waiter.wait.attempt();
+      if (outcome !== PENDING) {
+        waiter.settle(outcome);
+        return true;
+      }
+    } catch (error) {
+      waiter.fail(error);
+      return true;
+    }
+    if (waiter.late === undefined || waiter.wait.committed) return false;
+    waiter.late();
+    return true;
   }
 
   #first(): Waiter<unknown> | undefined {

@@ -12,7 +12,7 @@ import { Latch } from "../memory/latch.ts";
 import { Line, type PENDING, waitSync } from "../memory/wait.ts";
 import { receive } from "../runtime/mod.ts";
 import { drainLinks, mainLink, onRequest, request } from "./link.ts";
-import type { DepositRequest, FetchReply, FetchRequest } from "./protocol.ts";
+import type { DepositRequest, FetchReply, FetchRequest, WithdrawRequest } from "./protocol.ts";
 
 const TOKENS_PER_PROCESS = 2 ** 26;
 
@@ -25,6 +25,11 @@ export function deposit(attachments: unknown[], transfer: Transferable[]): numbe
   const token = ownPid * TOKENS_PER_PROCESS + count++ % TOKENS_PER_PROCESS;
   request({ kind: "deposit", token, attachments, transfer }, transfer);
   return token;
+}
+
+/** Takes a deposit back: nobody will know the token. */
+export function withdraw(token: number): void {
+  request({ kind: "withdraw", token });
 }
 
 /** Fetches a deposit, blocking until the main process answers. */
@@ -72,6 +77,9 @@ if (bootRecord === undefined) {
   onRequest("deposit", (message) => {
     const made = message as DepositRequest;
     deposits.set(made.token, made);
+  });
+  onRequest("withdraw", (message) => {
+    deposits.delete((message as WithdrawRequest).token);
   });
   onRequest("fetch", (message, from) => {
     const { token, done } = message as FetchRequest;

@@ -1,13 +1,14 @@
 /**
  * The links between the main process and all others: one channel each.
  *
- * The main process serves requests in its event loop and, while it blocks in one of the library's
- * waits, from within that wait.
+ * The main process serves requests when the doorbell rings and, while it blocks in one of the library's
+ * waits, from within that wait. It never listens to a link: what Deno has taken for a listener and not
+ * yet handed to it, `receive` does not find.
  *
  * @module
  */
 
-import { bootRecord, doorbellRang, ringDoorbell } from "../memory/control.ts";
+import { bootRecord, doorbellRang, onDoorbell, ringDoorbell } from "../memory/control.ts";
 import { onBlocked } from "../memory/wait.ts";
 import { openChannel, type Port, receive, wrapPort } from "../runtime/mod.ts";
 import type { Request } from "./protocol.ts";
@@ -36,7 +37,6 @@ export function request(message: Request, transfer: readonly Transferable[] = []
 /** In the main process: opens the link of a new process. Returns its raw end. */
 export function openLink(pid: number): Transferable {
   const [port, raw] = openChannel();
-  port.listen((message) => handle(message as Request, port));
   links.set(pid, port);
   return raw;
 }
@@ -57,7 +57,12 @@ export function drainLinks(): void {
 
 function drain(port: Port): void {
   for (let next = receive(port); next !== undefined; next = receive(port)) {
-    handle(next.message as Request, port);
+    try {
+      handle(next.message as Request, port);
+    } catch (error) {
+      // One request that cannot be served must not keep the others from it.
+      console.error("Cannot serve a request of another process:", error);
+    }
   }
 }
 
@@ -66,6 +71,7 @@ function handle(message: Request, from: Port | undefined): void {
 }
 
 if (mainLink === undefined) {
+  onDoorbell(drainLinks);
   onBlocked(() => {
     if (doorbellRang()) drainLinks();
   });

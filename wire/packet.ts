@@ -6,7 +6,7 @@
 
 import type { Item, Ring } from "../memory/ring.ts";
 import { decode, encode, encodeThrown } from "./codec.ts";
-import { deposit, fetch, fetchSync } from "./exchange.ts";
+import { deposit, fetch, fetchSync, withdraw } from "./exchange.ts";
 import type { Encoded, Packed } from "./protocol.ts";
 
 const TOKEN_BYTES = 8;
@@ -61,6 +61,11 @@ function appendToken({ attachments, transfer }: Encoded, item: Item): void {
   item.tag = WITH_TOKEN;
 }
 
+/** Undoes {@linkcode toItem} for an item that was put nowhere. */
+export function discard(item: Item): void {
+  if (item.tag === WITH_TOKEN) withdraw(tokenOf(item));
+}
+
 /** Decodes what a ring's inbox holds, blocking if there are attachments to fetch. */
 export function fromInboxSync({ inbox }: Ring): unknown {
   if (inbox.tag !== WITH_TOKEN) return decode(inbox.bytes, 0, inbox.length, []);
@@ -77,7 +82,9 @@ export function fromInbox({ inbox }: Ring): unknown | Promise<unknown> {
 
 /** Splits an item of tag `WITH_TOKEN` into its bytes, copied, and its token. */
 function detach(item: Item): { bytes: Uint8Array; token: number } {
-  const end = item.length - TOKEN_BYTES;
-  const token = new DataView(item.bytes.buffer, item.bytes.byteOffset).getFloat64(end);
-  return { bytes: item.bytes.slice(0, end), token };
+  return { bytes: item.bytes.slice(0, item.length - TOKEN_BYTES), token: tokenOf(item) };
+}
+
+function tokenOf({ bytes, length }: Item): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getFloat64(length - TOKEN_BYTES);
 }

@@ -93,7 +93,12 @@ export interface LastWords {
 }
 
 /** Sent by any process to the main process. */
-export type Request = StartRequest | StopRequest | DepositRequest | FetchRequest;
+export type Request =
+  | StartRequest
+  | StopRequest
+  | DepositRequest
+  | WithdrawRequest
+  | FetchRequest;
 
 /** Start a process. The record's `link` is still missing. */
 export interface StartRequest {
@@ -114,6 +119,12 @@ export interface DepositRequest {
   token: number;
   attachments: unknown[];
   transfer: Transferable[];
+}
+
+/** Drop a deposit: the bytes that name it are sent to nobody. */
+export interface WithdrawRequest {
+  kind: "withdraw";
+  token: number;
 }
 
 /** Hand out what was deposited; `done` is woken when the reply lies in the port. */
