@@ -27,6 +27,7 @@ import {
   KILLED,
   ownPid,
   TERMINATED,
+  wasInterrupted,
 } from "./memory/control.ts";
 import { checkTimeout, within } from "./memory/timeout.ts";
 import { PENDING, waitSync } from "./memory/wait.ts";
@@ -252,7 +253,10 @@ export class Process<Args extends unknown[] = unknown[]> implements AsyncDisposa
   async join(options: WaitOptions = {}): Promise<boolean> {
     this.#checkStarted("join");
     const timeout = checkTimeout(options.timeout);
-    return await within(this.#exited.promise, timeout, options.signal) !== PENDING;
+    options.signal?.throwIfAborted();
+    if (!(timeout > 0)) return this.#code() !== null;
+    return await within(this.#exited.promise, timeout, options.signal) !== PENDING ||
+      this.#code() !== null;
   }
 
   /**
@@ -312,6 +316,7 @@ export class Process<Args extends unknown[] = unknown[]> implements AsyncDisposa
       );
     }
     this.#closed = true;
+    children.delete(this as unknown as Process<never>);
   }
 
   /** Joins the process if it was started. */
@@ -381,7 +386,8 @@ const current: CurrentProcess = {
 function watchInterruption(): AbortController {
   const controller = new AbortController();
   const reason = new DOMException(`${ownName} was interrupted`, "AbortError");
-  interrupted().then(() => controller.abort(reason));
+  if (wasInterrupted()) controller.abort(reason);
+  else interrupted().then(() => controller.abort(reason));
   return controller;
 }
 

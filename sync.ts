@@ -115,6 +115,7 @@ export class Lock {
    */
   async acquire(options: WaitOptions = {}): Promise<LockGuard> {
     const timeout = checkTimeout(options.timeout);
+    options.signal?.throwIfAborted();
     const mutex = this.#mutex;
     // Who holds the lock does not queue behind those who wait for its release.
     if (mutex instanceof RecursiveMutex && mutex.reenter()) return this.#guard(ACQUIRED);
@@ -131,9 +132,9 @@ export class Lock {
    * @throws {TimeoutError} If `timeout` is over.
    */
   acquireSync(options?: WaitSyncOptions): LockGuard {
+    const timeout = checkTimeout(options?.timeout);
     const acquired = this.#mutex.tryAcquire();
     if (acquired !== undefined) return this.#guard(acquired);
-    const timeout = checkTimeout(options?.timeout);
     const later = waitSync(this.#mutex, timeout);
     if (later === PENDING) throw this.#timeoutError(timeout);
     return this.#guard(later);

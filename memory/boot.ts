@@ -55,6 +55,8 @@ export function boot(start: StartRecord, inside: Inside): void {
     const ended = ((code ?? 0) << 2) | ENDED;
     if (Atomics.compareExchange(words, start.state, ALIVE, ended) === ALIVE) {
       Atomics.notify(words, start.state);
+      // Rings the doorbell: a main process that blocks looks after the daemons left behind.
+      Atomics.add(words, 1, 1);
     }
   };
   const record: BootRecord = {
@@ -67,7 +69,8 @@ export function boot(start: StartRecord, inside: Inside): void {
   };
   (globalThis as Record<symbol, unknown>)[Symbol.for(start.key)] = record;
   const fail = (error: unknown): void => {
-    record.report(error);
+    // Whoever was terminated has no last words: where the thread runs on, they would be of the fence.
+    if (Atomics.load(words, start.state) === ALIVE) record.report(error);
     inside.exit(1);
   };
   const prepare = async (): Promise<() => unknown> => {

@@ -109,9 +109,14 @@ export function interruptProcess(pid: number): void {
   wake(words, index);
 }
 
+/** Whether somebody has asked this process to stop. */
+export function wasInterrupted(): boolean {
+  return Atomics.load(words, ownState + INTERRUPTED) !== 0;
+}
+
 /** Resolves once somebody asked this process to stop. Does not keep the event loop alive. */
 export async function interrupted(): Promise<void> {
-  while (Atomics.load(words, ownState + INTERRUPTED) === 0) {
+  while (!wasInterrupted()) {
     await sleep(words, ownState + INTERRUPTED, 0, Infinity);
   }
 }
@@ -171,6 +176,8 @@ function now31(): number {
 export function endProcess(pid: number, code: number, gone: boolean): boolean {
   const slot = stateIndex(pid);
   if (Atomics.load(words, slot + PID) !== pid) return false;
+  // Who has ended by itself must not seem to be dying.
+  if (!gone && Atomics.load(words, slot + STATE) !== ALIVE) return false;
   if (!gone) Atomics.compareExchange(words, slot + DYING, 0, now31() | 1);
   const ended = (code << 2) | ENDED;
   const won = Atomics.compareExchange(words, slot + STATE, ALIVE, ended) === ALIVE;

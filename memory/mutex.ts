@@ -100,8 +100,15 @@ export class Mutex implements Attempt<Acquired> {
 
   /** Releases what this process holds. */
   release(): Released {
-    const held = Atomics.load(this.cells, this.index);
-    return held >> 1 === ownPid ? this.forceRelease() : held === FREE ? "free" : "foreign";
+    checkAlive();
+    for (;;) {
+      const held = Atomics.load(this.cells, this.index);
+      if (held >> 1 !== ownPid) return held === FREE ? "free" : "foreign";
+      // Not an exchange: who was taken for dead must not release what another has taken over.
+      if (Atomics.compareExchange(this.cells, this.index, held, FREE) !== held) continue;
+      if ((held & CONTENDED) !== 0) wake(this.cells, this.index, 1);
+      return "released";
+    }
   }
 
   /** Releases whoever holds the mutex. */

@@ -151,7 +151,11 @@ export class Line {
       };
       // setTimeout() takes at most 2^31-1 ms, 24 days; who waits longer may as well wait for ever.
       if (timeout < 2 ** 31) {
-        timer = setTimeout(() => stop(() => waiter.settle(PENDING)), timeout);
+        timer = setTimeout(() => {
+          // Once more, as waitSync() does: the wake-up may be on its way, or lost with its sender.
+          this.#advance();
+          if (this.#waiters.has(waiter)) stop(() => waiter.settle(PENDING));
+        }, timeout);
       }
       signal?.addEventListener("abort", onAbort, { once: true });
       hold();
@@ -163,12 +167,19 @@ export class Line {
   async #pump(): Promise<void> {
     this.#pumping = true;
     pumping.add(this);
-    for (let first = this.#first(); first !== undefined; first = this.#first()) {
-      if (this.#try(first)) continue;
+    for (let first = this.#advance(); first !== undefined; first = this.#advance()) {
       await this.#sleep(first.wait);
     }
     this.#pumping = false;
     pumping.delete(this);
+  }
+
+  /** Settles from the front what can be settled. Returns who is first then. */
+  #advance(): Waiter<unknown> | undefined {
+    for (;;) {
+      const first = this.#first();
+      if (first === undefined || !this.#try(first)) return first;
+    }
   }
 
   /** Goes on with the first wait if others wait for it to; see {@linkcode Attempt.inFlight}. */

@@ -5,8 +5,9 @@ interface WorkerGlobals {
   process: {
     on(event: string, listener: (value: never) => void): void;
     exit(code: number): void;
+    emit(event: string, value: number): boolean;
   };
-  Deno?: { exitCode: number };
+  Deno?: { exitCode: number; exit(code: number): void };
   Bun?: unknown;
   close?: () => void;
   addEventListener?: (type: string, listener: (event: { error?: unknown }) => void) => void;
@@ -46,7 +47,13 @@ export function inside(): Inside {
         globals.addEventListener?.("error", (event) => listener(event.error));
       }
     },
-    exit,
+    exit(code) {
+      // On Deno, process.exit() in a worker that was terminated spins for ever; Deno.exit() does not,
+      // but dispatches no `exit`.
+      if (Deno === undefined) return exit(code);
+      process.emit("exit", code);
+      Deno.exit(code);
+    },
     importModule: (url) => import(url),
   };
 }

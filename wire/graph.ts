@@ -281,8 +281,11 @@ export class GraphReader {
 
   /** What a slot stands for, with all that is in it. */
   complete(slot: Slot | undefined): unknown {
+    // Not what others have left unfilled: that may hold the very thing being made of this.
+    const floor = this.#unfilled.length;
     const value = this.value(slot);
-    for (let index; (index = this.#unfilled.pop()) !== undefined;) {
+    while (this.#unfilled.length > floor) {
+      const index = this.#unfilled.pop()!;
       const node = this.#graph[2][index]!;
       KINDS[node[0]]!.fill!(this.#made[index], node, this);
     }

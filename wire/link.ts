@@ -70,9 +70,18 @@ function handle(message: Request, from: Port | undefined): void {
   handlers[message.kind]?.(message, from);
 }
 
+let look: () => void = () => {};
+
+/** Sets what the main process looks after, besides its links, when somebody has rung. */
+export function onRing(listener: () => void): void {
+  look = listener;
+}
+
 if (mainLink === undefined) {
   onDoorbell(drainLinks);
   onBlocked(() => {
-    if (doorbellRang()) drainLinks();
+    if (!doorbellRang()) return;
+    drainLinks();
+    look();
   });
 }

@@ -17,13 +17,14 @@ import {
   ended,
   endProcess,
   exitCodeOf,
+  isAlive,
   newPid,
   ownPid,
   stateIndex,
   TERMINATED,
 } from "../memory/control.ts";
 import { insideTarget, type NativeWorker, runtime } from "../runtime/mod.ts";
-import { closeLink, onRequest, openLink, request } from "./link.ts";
+import { closeLink, onRequest, onRing, openLink, request } from "./link.ts";
 import type { StartRequest, StopRequest } from "./protocol.ts";
 
 /** What to start. */
@@ -146,7 +147,7 @@ function start({ record, transfer }: StartRequest): void {
         console.error(`Process ${record.name} (pid ${pid}) was lost:`, error);
       }
       closeLink(pid);
-      stopDaemonsOf(pid);
+      stopDaemonsLeft();
       resolve();
     },
   });
@@ -154,9 +155,10 @@ function start({ record, transfer }: StartRequest): void {
   workers.set(pid, { native, record, closed: promise });
 }
 
-function stopDaemonsOf(parent: number): void {
+/** Stops the daemons whose parents have ended. */
+function stopDaemonsLeft(): void {
   for (const { record } of workers.values()) {
-    if (record.daemon && record.parent.pid === parent) stop(record.pid, TERMINATED);
+    if (record.daemon && !isAlive(record.parent.pid)) stop(record.pid, TERMINATED);
   }
 }
 
@@ -172,5 +174,9 @@ if (bootRecord === undefined) {
       console.error(`Process ${asked.record.name} (pid ${asked.record.pid}) did not start:`, error);
     }
   });
-  onRequest("stop", (message) => workers.get((message as StopRequest).pid)?.native.terminate());
+  onRing(stopDaemonsLeft);
+  onRequest("stop", (message) => {
+    workers.get((message as StopRequest).pid)?.native.terminate();
+    stopDaemonsLeft();
+  });
 }

@@ -8,7 +8,7 @@
 import { TargetError } from "../errors.ts";
 import { loadExport } from "./exports.ts";
 import type { ModuleRef, ScopeBinding, SourceRef, TargetRef } from "./protocol.ts";
-import { type AnyFunction, taskNamed } from "./tasks.ts";
+import { type AnyFunction, setScope, taskNamed } from "./tasks.ts";
 
 /** Imports a module by absolute URL. */
 export type ImportModule = (url: string) => Promise<Record<string, unknown>>;
@@ -33,7 +33,12 @@ export async function resolveTarget(
   for (const [name, binding] of ref.scope) {
     values.push(await resolveBinding(ref, name, binding, importModule));
   }
-  return compile(ref, values);
+  const fn = compile(ref, values);
+  // What was received can be sent on.
+  if (values.length > 0) {
+    setScope(fn, Object.fromEntries(ref.scope.map(([name], i) => [name, values[i]])));
+  }
+  return fn;
 }
 
 async function resolveModule(ref: ModuleRef, importModule: ImportModule): Promise<AnyFunction> {
