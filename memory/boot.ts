@@ -36,7 +36,7 @@ export interface BootRecord {
   /** Set by the worker module: makes the function to run from the payload. */
   load: () => Promise<() => unknown>;
   /** Set by whoever has something to finish after the target has settled. */
-  finish: () => Promise<void>;
+  finish: (() => Promise<void>) | undefined;
   /** Hears of the error that ends this process. */
   report: (error: unknown) => void;
 }
@@ -64,7 +64,7 @@ export function boot(start: StartRecord, inside: Inside): void {
     inside,
     importing: 0,
     load: () => Promise.reject(new Error(`${start.module} is not the library's worker module`)),
-    finish: () => Promise.resolve(),
+    finish: undefined,
     report: (error) => console.error(`Uncaught error in ${start.name} (pid ${start.pid}):`, error),
   };
   (globalThis as Record<symbol, unknown>)[Symbol.for(start.key)] = record;
@@ -73,25 +73,34 @@ export function boot(start: StartRecord, inside: Inside): void {
     if (Atomics.load(words, start.state) === ALIVE) record.report(error);
     inside.exit(1);
   };
-  const prepare = async (): Promise<() => unknown> => {
-    if (start.plain !== null) {
-      const { source, args } = start.plain;
-      const target = new Function(
-        `"use strict"; return (${source});\n//# sourceURL=multiprocessing:target`,
-      )();
-      return () => target(...args);
-    }
+  const load = async (): Promise<unknown> => {
     record.importing++;
+    let run: () => unknown;
     try {
       await inside.importModule(start.module);
-      return await record.load();
+      run = await record.load();
     } finally {
       record.importing--;
     }
+    return await run();
   };
-  // The process lives until its target has settled, however idle its event loop.
-  setInterval(() => {}, 2 ** 31 - 1);
+  const settle = (result: unknown): void => {
+    // Short, because it is most of what a short process costs.
+    if (!(result instanceof Object) && record.finish === undefined) return inside.exit(0);
+    // The process lives until its target has settled, however idle its event loop.
+    setInterval(() => {}, 2 ** 31 - 1);
+    Promise.resolve(result).then(() => record.finish?.()).then(() => inside.exit(0), fail);
+  };
   inside.onExit(end);
   inside.onUncaught(fail);
-  prepare().then((run) => run()).then(() => record.finish()).then(() => inside.exit(0), fail);
+  try {
+    if (start.plain === null) return settle(load());
+    const { source, args } = start.plain;
+    const target = new Function(
+      `"use strict"; return (${source});\n//# sourceURL=multiprocessing:target`,
+    )();
+    settle(target(...args));
+  } catch (error) {
+    fail(error);
+  }
 }

@@ -21,10 +21,10 @@ import { Event } from "../sync.ts";
 import { closure, transfer } from "../target.ts";
 import type { Job } from "../wire/job.ts";
 import { LocalBackend } from "../wire/local_backend.ts";
+import { block, kept, soon, until, withPool } from "./fixtures/pool_help.ts";
 import {
   answerAndExit,
   answerInChild,
-  block,
   dieAtGate,
   exit,
   exitIf,
@@ -32,22 +32,13 @@ import {
   hugeAndExit,
   loopForever,
   nameAndPid,
-  soon,
-  until,
   waitAtGate,
-  withPool,
 } from "./fixtures/pool_tasks.ts";
 
 const NO_START_URL = new URL("./fixtures/pool_no_start.ts", import.meta.url).href;
 
 const square = (n: number): number => n * n;
 const lengthOf = (bytes: Uint8Array): number => bytes.length;
-
-/** Keeps a rejection from counting as unhandled before the test gets to it. */
-function kept<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => {});
-  return promise;
-}
 
 async function lost(call: Promise<unknown>): Promise<ProcessLostError> {
   return await assertRejects(() => call, ProcessLostError);
@@ -228,16 +219,16 @@ test("Pool whose workers all end at once fails what was running, and nothing els
   });
 });
 
-test("Pool outlives 50 deaths in a row", async () => {
+test("Pool outlives 30 deaths in a row", async () => {
   await withPool({ processes: 2 }, async (pool) => {
-    for (let i = 0; i < 25; i++) {
+    for (let i = 0; i < 15; i++) {
       const calls = [pool.apply(exit, [2]), pool.apply(exit, [3])].map(kept);
       const squares = kept(pool.map(square, [1, 2, 3, 4], { chunkSize: 1 }));
       await Promise.all(calls.map(lost));
       assertEquals(await squares, [1, 4, 9, 16]);
     }
-    await until(() => pool.stats().replaced === 50, "the last replacement");
-    assertEquals(pool.stats().failed, 50);
+    await until(() => pool.stats().replaced === 30, "the last replacement");
+    assertEquals(pool.stats().failed, 30);
     // Dead sleepers do not swallow the calls that wake the living.
     const start = performance.now();
     for (let i = 0; i < 20; i++) {

@@ -19,6 +19,7 @@ import { Queue } from "../queue.ts";
 import { Value } from "../shared.ts";
 import { Event, Lock } from "../sync.ts";
 import { closure, transfer } from "../target.ts";
+import { kept, soon, until, withPool } from "./fixtures/pool_help.ts";
 import {
   activeHere,
   countCalls,
@@ -28,11 +29,8 @@ import {
   nameAndPid,
   openPool,
   poolInChild,
-  soon,
   takePlace,
-  until,
   waitAtGate,
-  withPool,
 } from "./fixtures/pool_tasks.ts";
 
 const TASKS_URL = new URL("./fixtures/pool_tasks.ts", import.meta.url).href;
@@ -77,12 +75,6 @@ function inPool<T>(body: (pool: Pool) => Promise<T>): () => Promise<void> {
 /** The same, with one worker. */
 function inSinglePool<T>(body: (pool: Pool) => Promise<T>): () => Promise<void> {
   return async () => void await soon(body(single ??= new Pool({ processes: 1 })));
-}
-
-/** Keeps a rejection from counting as unhandled before the test gets to it. */
-function kept<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => {});
-  return promise;
 }
 
 // -- Options
