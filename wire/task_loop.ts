@@ -19,6 +19,7 @@ import { definitionOf, modeOf, RESULT_ERROR, RESULT_PARTIAL, RESULT_VALUE } from
 import type { AnyFunction } from "./tasks.ts";
 
 const RESULT = { root: "result" };
+const THROWN = { root: "what was thrown" };
 // Tasks that never wait would keep the event loop from timers and sockets that they left behind.
 const YIELD_MS = 8;
 
@@ -62,7 +63,7 @@ class TaskLoop {
       const taken = tasks.tryGet(claim);
       if (taken === CLOSED) return;
       if (taken === PENDING) {
-        this.#claims.release(this.#slot);
+        if (!tasks.amidStream) this.#claims.release(this.#slot);
         if (poller.again()) await yieldLoop();
         else await nap(tasks);
         yielded = Date.now();
@@ -143,13 +144,16 @@ class TaskLoop {
 
   /** Answers with each item's own value or error; a value that cannot be sent becomes an error. */
   async #answerPartly(task: number, values: unknown[], errors: [number, unknown][]): Promise<void> {
-    const failed = errors.map(([i, error]) => [i, unsendable(error) ?? error]);
+    const failed: [number, unknown][] = errors.map((
+      [i, error],
+    ) => [i, unsendable(error, THROWN) ?? error]);
     for (let i = 0; i < values.length; i++) {
       const reason = unsendable(values[i]);
       if (reason === undefined) continue;
       values[i] = undefined;
       failed.push([i, reason]);
     }
+    failed.sort(([a], [b]) => a - b);
     await this.#put(task, RESULT_PARTIAL, encode([values, failed], RESULT));
   }
 
@@ -179,9 +183,9 @@ class TaskLoop {
 }
 
 /** Why a value cannot be sent; undefined if it can. */
-function unsendable(value: unknown): unknown {
+function unsendable(value: unknown, options = RESULT): unknown {
   try {
-    encode(value, RESULT);
+    encode(value, options);
     return undefined;
   } catch (reason) {
     return reason;
@@ -189,6 +193,6 @@ function unsendable(value: unknown): unknown {
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return value !== null && typeof value === "object" &&
+  return value !== null && (typeof value === "object" || typeof value === "function") &&
     typeof (value as { then?: unknown }).then === "function";
 }

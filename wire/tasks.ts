@@ -20,7 +20,7 @@ export interface TaskName {
 
 const byModule = new Map<string, Map<string, AnyFunction>>();
 const byFunction = new WeakMap<AnyFunction, TaskName>();
-const scopes = new WeakMap<AnyFunction, Record<string, unknown>>();
+const scopes = new WeakMap<AnyFunction, { scope: Record<string, unknown> }>();
 
 /**
  * Registers a function under its module's URL and its own name.
@@ -67,7 +67,7 @@ export function taskNamed(module: string, name: string): AnyFunction | undefined
  * @param scope Free name → value. Read when the function is sent.
  */
 export function setScope(fn: AnyFunction, scope: Record<string, unknown>): void {
-  scopes.set(fn, scope);
+  scopes.set(fn, { scope });
 }
 
 /**
@@ -77,7 +77,12 @@ export function setScope(fn: AnyFunction, scope: Record<string, unknown>): void 
  * @returns The scope, or `undefined` if it is no closure.
  */
 export function scopeOf(fn: AnyFunction): Record<string, unknown> | undefined {
-  return scopes.get(fn);
+  return scopes.get(fn)?.scope;
+}
+
+/** What a function is known by to whoever has sent it: another object after each `closure()`. */
+export function sendingKey(target: unknown): unknown {
+  return scopes.get(target as AnyFunction) ?? target;
 }
 
 /**
