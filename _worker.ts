@@ -12,11 +12,11 @@ import "./shared.ts";
 import "./sync.ts";
 import { bootRecord } from "./memory/control.ts";
 import { runTarget } from "./runtime/mod.ts";
-import { onMissingExport } from "./wire/exports.ts";
+import { onMissingExport } from "./wire/target/exports.ts";
 import { unpack } from "./wire/packet.ts";
 import type { CallPayload, Payload, TargetRef } from "./wire/protocol.ts";
-import { resolveTarget } from "./wire/target_resolve.ts";
-import { runTasks } from "./wire/task_loop.ts";
+import { resolveTarget } from "./wire/target/target_resolve.ts";
+import { runTasks } from "./wire/pool/task_loop.ts";
 
 /** Where this module lies. */
 export const WORKER_URL: string = import.meta.url;

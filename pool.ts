@@ -10,7 +10,7 @@
  * assertEquals(await pool.map((n: number) => n + 3, [1, 2, 3, 4, 5]), [4, 5, 6, 7, 8]);
  * ```
  *
- * The way of the data is drawn in `wire/local_backend.ts`.
+ * The way of the data is drawn in `wire/pool/local_backend.ts`.
  *
  * @module
  */
@@ -20,9 +20,9 @@ import { checkTimeout, within } from "./memory/timeout.ts";
 import { PENDING } from "./memory/wait.ts";
 import { cpuCount } from "./process.ts";
 import type { Target } from "./target.ts";
-import { registerExports } from "./wire/exports.ts";
-import type { Backend, Job, JobMode, MapResult, PoolStats } from "./wire/job.ts";
-import { LocalBackend } from "./wire/local_backend.ts";
+import { registerExports } from "./wire/target/exports.ts";
+import type { Backend, Job, JobMode, MapResult, PoolStats } from "./wire/pool/job.ts";
+import { LocalBackend } from "./wire/pool/local_backend.ts";
 import { WORKER_URL } from "./_worker.ts";
 
 export type { PoolStats, Target, WaitOptions };

@@ -32,11 +32,11 @@ import {
 import { checkTimeout, within } from "./memory/timeout.ts";
 import { PENDING, waitSync } from "./memory/wait.ts";
 import { runtime } from "./runtime/mod.ts";
-import { registerExports } from "./wire/exports.ts";
+import { registerExports } from "./wire/target/exports.ts";
 import { pack } from "./wire/packet.ts";
 import type { CallPayload, SourceRef, TargetRef } from "./wire/protocol.ts";
 import { closed, ownName, spawn, stop } from "./wire/spawn.ts";
-import { describeTarget } from "./wire/target_ref.ts";
+import { describeTarget } from "./wire/target/target_ref.ts";
 import type { Target } from "./target.ts";
 import { WORKER_URL } from "./_worker.ts";
 

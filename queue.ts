@@ -30,10 +30,10 @@ import { CLOSED, DONE, type Item, Ring, type RingResult } from "./memory/ring.ts
 import { RingGet, RingPut } from "./memory/ring_wait.ts";
 import { checkTimeout } from "./memory/timeout.ts";
 import { Line, PENDING, waitSync } from "./memory/wait.ts";
-import { encode } from "./wire/codec.ts";
-import { registerExports } from "./wire/exports.ts";
+import { encode } from "./wire/codec/codec.ts";
+import { registerExports } from "./wire/target/exports.ts";
 import { discard, fromInbox, fromInboxSync, toItem } from "./wire/packet.ts";
-import { registerShareable } from "./wire/shareable.ts";
+import { registerShareable } from "./wire/codec/shareable.ts";
 
 export type { WaitOptions, WaitSyncOptions };
 

@@ -20,8 +20,8 @@
 import { type Cell, CELL_BYTES, type CellType, type IntegerCell, newCell } from "./memory/cell.ts";
 import { checkAlive } from "./memory/control.ts";
 import { Lock, RLock } from "./sync.ts";
-import { registerExports } from "./wire/exports.ts";
-import { registerShareable } from "./wire/shareable.ts";
+import { registerExports } from "./wire/target/exports.ts";
+import { registerShareable } from "./wire/codec/shareable.ts";
 
 /**
  * Element types, and Python's one-letter codes for the same: `b` i8, `B` u8, `h` i16, `H` u16, `i` i32,

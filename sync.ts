@@ -28,8 +28,8 @@ import { ABANDONED, ACQUIRED, type Acquired, Mutex } from "./memory/mutex.ts";
 import { RecursiveMutex } from "./memory/recursive_mutex.ts";
 import { checkTimeout } from "./memory/timeout.ts";
 import { Line, PENDING, waitSync } from "./memory/wait.ts";
-import { registerExports } from "./wire/exports.ts";
-import { registerShareable } from "./wire/shareable.ts";
+import { registerExports } from "./wire/target/exports.ts";
+import { registerShareable } from "./wire/codec/shareable.ts";
 
 export type { WaitOptions, WaitSyncOptions };
 

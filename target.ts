@@ -27,9 +27,9 @@
  * @module
  */
 
-import { registerExports } from "./wire/exports.ts";
-import { isScopeName, registerTask, setScope } from "./wire/tasks.ts";
-import { transfer } from "./wire/transfer.ts";
+import { registerExports } from "./wire/target/exports.ts";
+import { isScopeName, registerTask, setScope } from "./wire/target/tasks.ts";
+import { transfer } from "./wire/codec/transfer.ts";
 
 export { transfer };
 

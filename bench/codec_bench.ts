@@ -8,7 +8,7 @@
  */
 
 import { Packr } from "msgpackr/pack";
-import { decode, encode } from "../wire/codec.ts";
+import { decode, encode } from "../wire/codec/codec.ts";
 
 const ROUNDS = 7;
 const ROUND_MS = 15;

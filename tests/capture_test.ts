@@ -3,7 +3,7 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import fc from "fast-check";
-import { analyseCapture, type Analysis } from "../wire/capture.ts";
+import { analyseCapture, type Analysis } from "../wire/target/capture.ts";
 
 function namesOf(analysis: Analysis): string {
   return analysis.captured.map(({ name }) => name).join(" ");

@@ -4,9 +4,9 @@ import { test } from "node:test";
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { EncodingError } from "../errors.ts";
-import { decode, encode, type EncodeOptions, encodeThrown } from "../wire/codec.ts";
-import { registerShareable } from "../wire/shareable.ts";
-import { transfer } from "../wire/transfer.ts";
+import { decode, encode, type EncodeOptions, encodeThrown } from "../wire/codec/codec.ts";
+import { registerShareable } from "../wire/codec/shareable.ts";
+import { transfer } from "../wire/codec/transfer.ts";
 
 const SEED = 20261122;
 

@@ -3,8 +3,8 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import * as library from "../errors.ts";
-import { decode, encode } from "../wire/codec.ts";
-import { fromEnvelope, registerErrorClass, toEnvelope } from "../wire/error_envelope.ts";
+import { decode, encode } from "../wire/codec/codec.ts";
+import { fromEnvelope, registerErrorClass, toEnvelope } from "../wire/codec/error_envelope.ts";
 
 function cross<T>(error: T): T {
   const { bytes, length, attachments } = encode(error);

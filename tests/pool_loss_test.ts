@@ -19,8 +19,8 @@ import { current, ROOT } from "../scripts/runtimes.ts";
 import { capture } from "../scripts/spawn.ts";
 import { Event } from "../sync.ts";
 import { closure, transfer } from "../target.ts";
-import type { Job } from "../wire/job.ts";
-import { LocalBackend } from "../wire/local_backend.ts";
+import type { Job } from "../wire/pool/job.ts";
+import { LocalBackend } from "../wire/pool/local_backend.ts";
 import { block, kept, soon, until, withPool } from "./fixtures/pool_help.ts";
 import {
   answerAndExit,

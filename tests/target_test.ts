@@ -12,10 +12,10 @@ import {
 } from "@std/assert";
 import { TargetError } from "../errors.ts";
 import { closure, type Target, task, transfer } from "../target.ts";
-import { exportName, exportNamed, registerExports } from "../wire/exports.ts";
+import { exportName, exportNamed, registerExports } from "../wire/target/exports.ts";
 import type { TargetRef } from "../wire/protocol.ts";
-import { compileSource, describeTarget, resolveTarget } from "../wire/target_ref.ts";
-import { Transfer } from "../wire/transfer.ts";
+import { compileSource, describeTarget, resolveTarget } from "../wire/target/target_ref.ts";
+import { Transfer } from "../wire/codec/transfer.ts";
 
 type Call = (...args: unknown[]) => unknown;
 

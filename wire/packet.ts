@@ -5,7 +5,7 @@
  */
 
 import type { Item, Ring } from "../memory/ring.ts";
-import { decode, encode, encodeThrown } from "./codec.ts";
+import { decode, encode, encodeThrown } from "./codec/codec.ts";
 import { deposit, fetch, fetchSync, withdraw } from "./exchange.ts";
 import type { Encoded, Packed } from "./protocol.ts";
 

@@ -5,9 +5,9 @@
  * @module
  */
 
-import { TargetError } from "../errors.ts";
+import { TargetError } from "../../errors.ts";
 import { loadExport } from "./exports.ts";
-import type { ModuleRef, ScopeBinding, SourceRef, TargetRef } from "./protocol.ts";
+import type { ModuleRef, ScopeBinding, SourceRef, TargetRef } from "../protocol.ts";
 import { type AnyFunction, setScope, taskNamed } from "./tasks.ts";
 
 /** Imports a module by absolute URL. */

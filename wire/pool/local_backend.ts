@@ -17,22 +17,22 @@
  * @module
  */
 
-import { ProcessLostError } from "../errors.ts";
-import { Claims } from "../memory/claim.ts";
-import { KILLED, TERMINATED } from "../memory/control.ts";
-import { Poller } from "../memory/poller.ts";
-import { DONE, type Item, Ring } from "../memory/ring.ts";
-import { RingPut } from "../memory/ring_wait.ts";
-import { Line, nap } from "../memory/wait.ts";
-import { hold, openChannel, type Port, receive, release, yieldLoop } from "../runtime/mod.ts";
-import { encode } from "./codec.ts";
+import { ProcessLostError } from "../../errors.ts";
+import { Claims } from "../../memory/claim.ts";
+import { KILLED, TERMINATED } from "../../memory/control.ts";
+import { Poller } from "../../memory/poller.ts";
+import { DONE, type Item, Ring } from "../../memory/ring.ts";
+import { RingPut } from "../../memory/ring_wait.ts";
+import { Line, nap } from "../../memory/wait.ts";
+import { hold, openChannel, type Port, receive, release, yieldLoop } from "../../runtime/mod.ts";
+import { encode } from "../codec/codec.ts";
 import { type Definition, Definitions } from "./definitions.ts";
 import { Fifo } from "./fifo.ts";
 import type { Backend, Job, MapResult, PoolStats } from "./job.ts";
 import { JobTable } from "./job_table.ts";
-import { fromInbox, toItem, unpack } from "./packet.ts";
-import type { LastWords, TaskLoopPayload } from "./protocol.ts";
-import { closed, spawn, stop } from "./spawn.ts";
+import { fromInbox, toItem, unpack } from "../packet.ts";
+import type { LastWords, TaskLoopPayload } from "../protocol.ts";
+import { closed, spawn, stop } from "../spawn.ts";
 import { RESULT_ERROR, RESULT_PARTIAL, taskWord } from "./task_frame.ts";
 
 /** What to open. */

@@ -19,7 +19,7 @@ import {
   QueueFullError,
   TargetError,
   TimeoutError,
-} from "../errors.ts";
+} from "../../errors.ts";
 
 /** An error, taken apart. */
 export interface ErrorEnvelope {

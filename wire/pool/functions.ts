@@ -4,12 +4,12 @@
  * @module
  */
 
-import { bootRecord } from "../memory/control.ts";
-import { type Port, receive } from "../runtime/mod.ts";
-import { unpack } from "./packet.ts";
-import type { DefinitionMessage, Packed, TargetRef } from "./protocol.ts";
-import { resolveTarget } from "./target_resolve.ts";
-import type { AnyFunction } from "./tasks.ts";
+import { bootRecord } from "../../memory/control.ts";
+import { type Port, receive } from "../../runtime/mod.ts";
+import { unpack } from "../packet.ts";
+import type { DefinitionMessage, Packed, TargetRef } from "../protocol.ts";
+import { resolveTarget } from "../target/target_resolve.ts";
+import type { AnyFunction } from "../target/tasks.ts";
 
 /** Makes functions when they are first needed, from the definitions that lie in the port. */
 export class Functions {

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { TargetError } from "../errors.ts";
+import { TargetError } from "../../errors.ts";
 import { analyseCapture, type Analysis, type Captured } from "./capture.ts";
 import { exportName } from "./exports.ts";
-import type { ScopeBinding, SourceRef, TargetRef } from "./protocol.ts";
+import type { ScopeBinding, SourceRef, TargetRef } from "../protocol.ts";
 import { type AnyFunction, isScopeName, scopeOf, taskName } from "./tasks.ts";
 
 export { compileSource, resolveTarget } from "./target_resolve.ts";

@@ -27,11 +27,11 @@
 // The halves, not the whole: that one loads a native module and Node's streams in every worker.
 import { Packr, RESERVE_START_SPACE, RESET_BUFFER_MODE } from "msgpackr/pack";
 import { Unpackr } from "msgpackr/unpack";
-import { EncodingError } from "../errors.ts";
+import { EncodingError } from "../../errors.ts";
 import { describe } from "./error_envelope.ts";
 import { GraphReader, GraphWriter } from "./graph.ts";
 import { hasNumbersOnly, isDense, isPlainPrimitive, TreeCheck } from "./plain.ts";
-import type { Encoded } from "./protocol.ts";
+import type { Encoded } from "../protocol.ts";
 import { viewClass, viewNumber } from "./views.ts";
 
 const UNDEFINED = 0;

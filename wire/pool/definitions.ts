@@ -4,12 +4,12 @@
  * @module
  */
 
-import { EncodingError } from "../errors.ts";
-import type { Port } from "../runtime/mod.ts";
-import { pack } from "./packet.ts";
-import type { DefinitionMessage, Packed, TargetRef } from "./protocol.ts";
-import { describeTarget } from "./target_ref.ts";
-import { sendingKey } from "./tasks.ts";
+import { EncodingError } from "../../errors.ts";
+import type { Port } from "../../runtime/mod.ts";
+import { pack } from "../packet.ts";
+import type { DefinitionMessage, Packed, TargetRef } from "../protocol.ts";
+import { describeTarget } from "../target/target_ref.ts";
+import { sendingKey } from "../target/tasks.ts";
 
 /** A function that the workers know, or will before they see a task that needs it. */
 export interface Definition {

@@ -18,7 +18,7 @@
  * @module
  */
 
-import { EncodingError } from "../errors.ts";
+import { EncodingError } from "../../errors.ts";
 import { describe } from "./error_envelope.ts";
 import { kindOf } from "./kind_of.ts";
 import { ATTACHED, type Kind, KINDS, Unsendable } from "./kinds.ts";

@@ -4,19 +4,19 @@
  * @module
  */
 
-import { bootRecord } from "../memory/control.ts";
-import { Claims } from "../memory/claim.ts";
-import { Poller } from "../memory/poller.ts";
-import { CLOSED, type Item, Ring } from "../memory/ring.ts";
-import { RingPut } from "../memory/ring_wait.ts";
-import { Line, nap, PENDING } from "../memory/wait.ts";
-import { hold, wrapPort, yieldLoop } from "../runtime/mod.ts";
-import { encode, encodeThrown } from "./codec.ts";
+import { bootRecord } from "../../memory/control.ts";
+import { Claims } from "../../memory/claim.ts";
+import { Poller } from "../../memory/poller.ts";
+import { CLOSED, type Item, Ring } from "../../memory/ring.ts";
+import { RingPut } from "../../memory/ring_wait.ts";
+import { Line, nap, PENDING } from "../../memory/wait.ts";
+import { hold, wrapPort, yieldLoop } from "../../runtime/mod.ts";
+import { encode, encodeThrown } from "../codec/codec.ts";
 import { Functions } from "./functions.ts";
-import { fromInbox, packThrown, toItem } from "./packet.ts";
-import type { Encoded, LastWords, TaskLoopPayload } from "./protocol.ts";
+import { fromInbox, packThrown, toItem } from "../packet.ts";
+import type { Encoded, LastWords, TaskLoopPayload } from "../protocol.ts";
 import { definitionOf, modeOf, RESULT_ERROR, RESULT_PARTIAL, RESULT_VALUE } from "./task_frame.ts";
-import type { AnyFunction } from "./tasks.ts";
+import type { AnyFunction } from "../target/tasks.ts";
 
 const RESULT = { root: "result" };
 const THROWN = { root: "what was thrown" };
