@@ -5,7 +5,7 @@ import { assert, assertEquals, assertInstanceOf, assertStrictEquals } from "@std
 import { Process } from "../process.ts";
 import { Queue } from "../queue.ts";
 import { Lock } from "../sync.ts";
-import { closure, type Target } from "../target.ts";
+import { closure, type Target, transfer } from "../target.ts";
 
 /** Nothing here takes longer than this, on a busy machine either. */
 const DEADLINE = 8_000;
@@ -300,4 +300,18 @@ test("Queue.put() of handles that times out leaves the queue as it was, and they
   assertEquals([error, queue.qsize(), queue.getNowait()], ["QueueFullError", 1, "full"]);
   queue.putNowait(sent);
   assertLive(sent, queue.getNowait() as Parcel);
+});
+
+test("deposit() moves at once what transfer() lists, and the reader gets it", async () => {
+  const queue = new Queue<unknown>();
+  const buffer = new Uint8Array([1, 2, 3]).buffer;
+  const { port1, port2 } = new MessageChannel();
+  queue.putSync(transfer({ buffer, port: port2 }, [buffer, port2]));
+  assertEquals(buffer.byteLength, 0);
+  const got = queue.getSync() as { buffer: ArrayBuffer; port: MessagePort };
+  assertEquals([...new Uint8Array(got.buffer)], [1, 2, 3]);
+  const heard = new Promise((resolve) => port1.onmessage = (event) => resolve(event.data));
+  got.port.postMessage("through");
+  assertEquals(await heard, "through");
+  port1.close();
 });

@@ -23,7 +23,10 @@ let count = 0;
 /** Leaves attachments for whoever will know the token. */
 export function deposit(attachments: unknown[], transfer: Transferable[]): number {
   const token = ownPid * TOKENS_PER_PROCESS + count++ % TOKENS_PER_PROCESS;
-  request({ kind: "deposit", token, attachments, transfer }, transfer);
+  const message: DepositRequest = { kind: "deposit", token, attachments, transfer };
+  // Nothing is posted where the main process deposits; what is moved must be gone all the same.
+  const local = mainLink === undefined && transfer.length > 0;
+  request(local ? structuredClone(message, { transfer }) : message, transfer);
   return token;
 }
 
