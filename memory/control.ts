@@ -27,7 +27,7 @@
 
 import { BOOT_KEY, type BootRecord } from "./boot.ts";
 import { sleep, wake } from "./futex.ts";
-import { type Attempt, PENDING } from "./wait.ts";
+import { type Attempt, PENDING } from "./attempt.ts";
 
 const SLOTS = 16_384;
 const NEXT_PID = 0;

@@ -9,11 +9,11 @@
  */
 
 import { hold, release } from "../runtime/mod.ts";
+import { type Attempt, PENDING, type SleepSpot } from "./attempt.ts";
 import { bootRecord, checkAlive } from "./control.ts";
 import { sleep, type SleepResult, sleepSync, wake } from "./futex.ts";
 
-/** Nothing to have yet. */
-export const PENDING: unique symbol = Symbol("pending");
+export { type Attempt, PENDING };
 
 /** A sleeper looks this often whether the one it waits for still lives. */
 export const SLICE_MS = 250;
@@ -23,30 +23,6 @@ const SERVICE_MS = 10;
 
 /** Who blocks a thread in which a large item is on its way goes on with that this often. */
 const IN_FLIGHT_MS = 1;
-
-/** Where to sleep. */
-export interface SleepSpot {
-  /** The word to sleep on, and the value it was seen to have. */
-  readonly cells: Int32Array;
-  readonly index: number;
-  readonly expected: number;
-  /** Where sleepers are counted, if its wakers look at a count. */
-  readonly sleepers?: number | undefined;
-  /** Sleep at most so many milliseconds before the next attempt; `SLICE_MS` if undefined. */
-  readonly patience?: number | undefined;
-}
-
-/** A wait in the making. */
-export interface Attempt<T> extends SleepSpot {
-  /** Tries once. Returns the outcome or, having set where to sleep, `PENDING`. */
-  attempt(): T | typeof PENDING;
-  /** Whether the first in line has taken what it can no longer give back: it waits on, come what may. */
-  readonly committed?: boolean;
-  /** Whether others wait for this wait to go on: who blocks this thread goes on with it meanwhile. */
-  readonly inFlight?: boolean;
-  /** Called when the wait is given up: leaves the state as if it had never begun. */
-  cancel?(): void;
-}
 
 let serve: () => void = () => {};
 
