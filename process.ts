@@ -419,7 +419,8 @@ export function isMainProcess(): boolean {
 }
 
 /**
- * The living processes that this one has started.
+ * The living processes that this one has started. The workers of a pool are not among them: they are
+ * the pool's.
  *
  * @returns A new array, in order of start.
  */
