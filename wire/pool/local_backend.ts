@@ -157,12 +157,17 @@ export class LocalBackend implements Backend {
     return {
       size: this.size,
       idle: this.size - running,
-      queued: this.#pending.size + this.#backlog.length - running,
+      queued: this.#outstanding - running,
       running,
       completed: this.#completed,
       failed: this.#failed,
       replaced: this.#replaced,
     };
+  }
+
+  /** Jobs that are not settled. */
+  get #outstanding(): number {
+    return this.#pending.size + this.#backlog.length;
   }
 
   #mayPutNow(item: Item): boolean {
@@ -230,8 +235,8 @@ export class LocalBackend implements Backend {
     this.#workers[worker.slot] = undefined;
     this.#alive--;
     // A closed ring that is drained has nothing for another worker.
-    const done = this.#closing && (this.#pending.size + this.#backlog.length === 0 ||
-      this.#tasks.closed && this.#tasks.size === 0);
+    const drained = this.#tasks.closed && this.#tasks.size === 0;
+    const done = this.#closing && (this.#outstanding === 0 || drained);
     if (!done && this.#broken === undefined) this.#replace(worker.slot);
     if (this.#alive === 0) this.#ended.resolve();
   }
@@ -281,10 +286,10 @@ export class LocalBackend implements Backend {
     hold();
     const poller = this.#poller;
     try {
-      while (this.#pending.size > 0 || this.#backlog.length > 0) {
+      while (this.#outstanding > 0) {
         if (await this.#drain() > 0) poller.found();
         if (poller.again()) await yieldLoop();
-        else await nap(this.#results);
+        else if (this.#outstanding > 0) await nap(this.#results);
       }
     } finally {
       this.#receiving = false;
