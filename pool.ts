@@ -21,6 +21,7 @@ import { PENDING } from "./memory/wait.ts";
 import { cpuCount } from "./process.ts";
 import type { Target } from "./target.ts";
 import { registerExports } from "./wire/target/exports.ts";
+import { Imap } from "./wire/pool/imap.ts";
 import type { Backend, Job, JobMode, MapResult, PoolStats } from "./wire/pool/job.ts";
 import { LocalBackend } from "./wire/pool/local_backend.ts";
 import { WORKER_URL } from "./_worker.ts";
@@ -93,6 +94,10 @@ const CHUNKS_PER_WORKER = 4;
  */
 export class Pool implements AsyncDisposable {
   readonly #backend: Backend;
+  /** Those whose inputs are still to be read as they are consumed. */
+  readonly #imaps = new Set<Imap>();
+  /** Inputs of map() that are being read. */
+  readonly #reading = new Set<Promise<void>>();
   #state: "open" | "closed" | "terminated" = "open";
 
   /**
@@ -133,6 +138,7 @@ export class Pool implements AsyncDisposable {
       const error = `Cannot apply: 'args' must be an array, but is ${typeof args}`;
       return Promise.reject(new TypeError(error));
     }
+    if (this.#state !== "open") return Promise.reject(closedError());
     return this.#run(fn, "call", args ?? NO_ARGS) as Promise<Awaited<R>>;
   }
 
@@ -152,21 +158,46 @@ export class Pool implements AsyncDisposable {
   ): Promise<Awaited<R>[]> {
     const chunkSize = checkChunkSize(options.chunkSize);
     this.#checkOpen();
-    // What is there is submitted now: a close() right after this call does not come before it.
-    const inputs = Symbol.asyncIterator in Object(items)
-      ? await Array.fromAsync(items)
-      : Array.from(items as Iterable<T>);
-    const spread = Math.ceil(inputs.length / (CHUNKS_PER_WORKER * this.size));
-    const size = chunkSize ?? Math.min(Math.max(1, spread), MAX_CHUNK);
-    let done = 0;
-    const chunks = chunked(inputs, size).map(async (chunk) => {
-      const result = await this.#runChunk(fn, chunk);
-      options.onProgress?.(done += chunk.length, inputs.length);
-      return result;
+    const chunks = await this.#accept(async () => {
+      // What is there is submitted now; only a source of promises takes its time.
+      const inputs = Symbol.asyncIterator in Object(items)
+        ? await Array.fromAsync(items)
+        : Array.from(items as Iterable<T>);
+      return this.#runChunks(fn, inputs, chunkSize, options.onProgress);
     });
     const results = await Promise.all(chunks);
     for (const { errors } of results) for (const error of errors.values()) throw error;
     return results.flatMap(({ values }) => values) as Awaited<R>[];
+  }
+
+  /** Submits all items, in chunks. */
+  #runChunks(
+    fn: unknown,
+    inputs: unknown[],
+    chunkSize: number | undefined,
+    onProgress: MapOptions["onProgress"],
+  ): Promise<MapResult>[] {
+    const spread = Math.ceil(inputs.length / (CHUNKS_PER_WORKER * this.size));
+    const size = chunkSize ?? Math.min(Math.max(1, spread), MAX_CHUNK);
+    let done = 0;
+    return chunked(inputs, size).map(async (chunk) => {
+      const result = await this.#runChunk(fn, chunk);
+      onProgress?.(done += chunk.length, inputs.length);
+      return result;
+    });
+  }
+
+  /** Reads inputs and submits them: a close() that comes meanwhile waits for that. */
+  async #accept<R>(submit: () => Promise<R>): Promise<R> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#reading.add(promise);
+    try {
+      return await submit();
+    } finally {
+      this.#reading.delete(promise);
+      resolve();
+      this.#closeWhenRead();
+    }
   }
 
   /**
@@ -187,15 +218,49 @@ export class Pool implements AsyncDisposable {
     const bufferSize = checkBufferSize(options.bufferSize) ?? CHUNKS_PER_WORKER * this.size * size;
     const ahead = Math.max(1, Math.floor(bufferSize / size));
     this.#checkOpen();
-    const run = (chunk: T[]) => this.#runChunk(fn, chunk);
-    return yieldItems(readAhead(items, size, ahead, run), options.onProgress);
+    const run = (chunk: unknown[]) => this.#runChunk(fn, chunk);
+    const imap = new Imap(items, { size, ahead, run });
+    this.#imaps.add(imap);
+    return this.#yieldItems(imap, options.onProgress);
   }
 
-  /** Takes no more work; what was accepted still runs. */
+  async *#yieldItems<R>(imap: Imap, onProgress: MapOptions["onProgress"]): AsyncGenerator<R> {
+    let done = 0;
+    try {
+      for (let next = await imap.next(); next !== undefined; next = await imap.next()) {
+        onProgress?.(done += next.values.length, undefined);
+        for (let i = 0; i < next.values.length; i++) {
+          if (next.errors.has(i)) throw next.errors.get(i);
+          yield next.values[i] as R;
+        }
+      }
+    } finally {
+      this.#imaps.delete(imap);
+      this.#closeWhenRead();
+      await imap.stop();
+    }
+  }
+
+  /**
+   * Takes no more work; what was accepted still runs. An {@linkcode imap} over a list, a set or a map is
+   * read to its end now; one over any other source goes on as its results are consumed.
+   */
   close(): void {
     if (this.#state !== "open") return;
     this.#state = "closed";
-    this.#backend.close();
+    for (const imap of this.#imaps) {
+      if (!imap.sized) continue;
+      imap.flush();
+      this.#imaps.delete(imap);
+    }
+    this.#closeWhenRead();
+  }
+
+  /** Lets the workers end once nobody reads inputs any more. */
+  #closeWhenRead(): void {
+    if (this.#state === "closed" && this.#imaps.size + this.#reading.size === 0) {
+      this.#backend.close();
+    }
   }
 
   /**
@@ -210,7 +275,9 @@ export class Pool implements AsyncDisposable {
   }
 
   /**
-   * Waits until all workers have ended.
+   * Waits until all workers have ended. What reads its inputs only as its results are consumed (an
+   * {@linkcode imap} over a generator or a stream) is cut off by it: its next read fails with
+   * {@linkcode ClosedError}, since nobody might ever consume it.
    *
    * @param options Timeout and signal.
    * @returns True; false when `timeout` is over.
@@ -221,7 +288,14 @@ export class Pool implements AsyncDisposable {
       throw new ProcessError("Cannot join Pool: it is open; call close() or terminate() first");
     }
     const timeout = checkTimeout(options.timeout);
-    return await within(this.#backend.ended, timeout, options.signal) !== PENDING;
+    return await within(this.#finish(), timeout, options.signal) !== PENDING;
+  }
+
+  async #finish(): Promise<void> {
+    await Promise.all(this.#reading);
+    this.#imaps.clear();
+    this.#closeWhenRead();
+    await this.#backend.ended;
   }
 
   /**
@@ -243,7 +317,6 @@ export class Pool implements AsyncDisposable {
     const promise = new Promise(capture);
     const job = { mode, resolve: captured.resolve, reject: captured.reject };
     try {
-      this.#checkOpen();
       this.#backend.submit(target, input, job);
     } catch (error) {
       job.reject(error);
@@ -252,7 +325,7 @@ export class Pool implements AsyncDisposable {
   }
 
   #checkOpen(): void {
-    if (this.#state !== "open") throw new ClosedError("Cannot use Pool: it has been closed");
+    if (this.#state !== "open") throw closedError();
   }
 
   /** Runs the items of a chunk together. What fails the whole chunk is the error of its first item. */
@@ -279,87 +352,8 @@ function chunked<T>(items: T[], size: number): T[][] {
   return chunks;
 }
 
-/**
- * Runs chunks of the items, at most `ahead` of them before the consumer, and yields what comes of them in
- * order. An error of the items' iterator comes in its place.
- */
-async function* readAhead<T, R>(
-  items: Iterable<T> | AsyncIterable<T>,
-  size: number,
-  ahead: number,
-  run: (chunk: T[]) => Promise<R>,
-): AsyncGenerator<R> {
-  const source = chunksOf(items, size);
-  const running: Promise<R>[] = [];
-  let reading: Promise<boolean> | undefined;
-  let failure: { error: unknown } | undefined;
-  let ended = false;
-  const read = async (): Promise<boolean> => {
-    try {
-      const { done, value } = await source.next();
-      if (done) ended = true;
-      else running.push(run(value));
-    } catch (error) {
-      failure = { error };
-      ended = true;
-    }
-    reading = undefined;
-    return false;
-  };
-  try {
-    for (;;) {
-      // A slow source must not hold back results that are there already.
-      while (!ended && running.length < ahead) {
-        reading ??= read();
-        const first = running[0]?.then(() => true, () => true);
-        if (await (first === undefined ? reading : Promise.race([first, reading]))) break;
-      }
-      const next = running.shift();
-      if (next === undefined) break;
-      yield await next;
-    }
-    if (failure !== undefined) throw failure.error;
-  } finally {
-    const left = source.return(undefined);
-    // A source that is stuck must not hold up whoever leaves the loop.
-    if (reading === undefined) await left;
-    else left.catch(() => {});
-  }
-}
-
-/** Yields the values of chunks, up to the first error. */
-async function* yieldItems<R>(
-  chunks: AsyncIterable<MapResult>,
-  onProgress: MapOptions["onProgress"],
-): AsyncGenerator<R> {
-  let done = 0;
-  for await (const { values, errors } of chunks) {
-    onProgress?.(done += values.length, undefined);
-    for (let i = 0; i < values.length; i++) {
-      if (errors.has(i)) throw errors.get(i);
-      yield values[i] as R;
-    }
-  }
-}
-
-async function* chunksOf<T>(
-  items: Iterable<T> | AsyncIterable<T>,
-  size: number,
-): AsyncGenerator<T[]> {
-  let chunk: T[] = [];
-  try {
-    for await (const item of items) {
-      chunk.push(item);
-      if (chunk.length < size) continue;
-      yield chunk;
-      chunk = [];
-    }
-  } catch (error) {
-    // What was read before the error is run before it is reported.
-    if (chunk.length > 0) yield chunk;
-    throw error;
-  }
-  if (chunk.length > 0) yield chunk;
+function closedError(): ClosedError {
+  return new ClosedError("Cannot use Pool: it has been closed");
 }
 
 function checkChunkSize(value: number | undefined): number | undefined {

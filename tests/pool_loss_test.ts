@@ -186,6 +186,8 @@ test("Pool loses no shareable answered by a worker that ends right after it", as
       await Promise.resolve();
       block(150);
       (await answer).add(1);
+      // Otherwise the worker might take the next task in the moment before it ends.
+      await until(() => pool.stats().replaced === i + 1, "another worker");
     }
     assertEquals(value.value, 3);
   });

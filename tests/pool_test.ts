@@ -925,6 +925,53 @@ for (const kind of ["sync", "async"] as const) {
   );
 }
 
+test("Pool.imap() that was accepted goes on after close(), whatever its input", async () => {
+  for (const input of [[1, 2, 3], new Set([1, 2, 3]), [1, 2, 3].values(), new Numbers(3)]) {
+    const pool = new Pool({ processes: 1 });
+    const results = pool.imap(square, input, { bufferSize: 1 });
+    const seen: number[] = [];
+    pool.close();
+    try {
+      for await (const result of results) seen.push(result);
+    } catch (error) {
+      assertInstanceOf(error, URIError);
+    }
+    assertEquals(seen, input instanceof Numbers ? [0, 1, 4] : [1, 4, 9]);
+    await soon(pool.join());
+  }
+});
+
+test("Pool.map() over an async input is accepted when it is called", async () => {
+  const pool = new Pool({ processes: 1 });
+  const mapped = pool.map(square, new Numbers(3).later());
+  const mapped2 = pool.map(
+    square,
+    (async function* () {
+      yield 5;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      yield 6;
+    })(),
+  );
+  pool.close();
+  await assertRejects(() => mapped, URIError);
+  await soon(pool.join());
+  assertEquals(await mapped2, [25, 36]);
+});
+
+test("Pool.join() cuts off an imap over a generator that nobody consumes", async () => {
+  const pool = new Pool({ processes: 1 });
+  const source = new Numbers();
+  const left = pool.imap(square, source);
+  const begun = pool.imap(square, source);
+  assertEquals(await begun.next(), { done: false, value: 0 });
+  pool.close();
+  await soon(pool.join());
+  await assertRejects(async () => {
+    for (;;) await begun.next().then(({ done }) => assert(!done));
+  }, ClosedError);
+  await assertRejects(() => left.next(), ClosedError);
+});
+
 test(
   "Pool.imap() reads nothing before the first result is asked for",
   inPool((pool) => {

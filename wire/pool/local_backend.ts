@@ -17,7 +17,7 @@
  * @module
  */
 
-import { ProcessLostError } from "../../errors.ts";
+import { ClosedError, ProcessLostError } from "../../errors.ts";
 import { Claims } from "../../memory/claim.ts";
 import { KILLED, TERMINATED } from "../../memory/control.ts";
 import { Poller } from "../../memory/poller.ts";
@@ -124,6 +124,7 @@ export class LocalBackend implements Backend {
 
   submit(target: unknown, input: unknown[], job: Job): void {
     if (this.#broken !== undefined) throw this.#broken.reason;
+    if (this.#closing) throw new ClosedError("Cannot use Pool: it has been closed");
     const definition = this.#definitions.define(target);
     const item = this.#item;
     toItem(encode(input, job.mode === "map" ? ITEMS : ARGS), item);
