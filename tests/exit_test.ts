@@ -202,7 +202,7 @@ test(
     assertEquals(count(lines, "target runs with 1"), 0, output);
     assertMatch(output, /ProcessError: Cannot start .*: this module has been imported/);
     assertMatch(output, /if \(isMainProcess\(\)\)/);
-    assertEquals(lines.at(-1), "exit code 1");
+    assertEquals(count(lines, "exit code 1"), 1, output);
   },
 );
 
