@@ -98,6 +98,8 @@ export class Pool implements AsyncDisposable {
   readonly #imaps = new Set<Imap>();
   /** Inputs of map() that are being read. */
   readonly #reading = new Set<Promise<void>>();
+  /** Rejects when the pool is terminated. */
+  readonly #terminated = Promise.withResolvers<never>();
   #state: "open" | "closed" | "terminated" = "open";
 
   /**
@@ -115,6 +117,7 @@ export class Pool implements AsyncDisposable {
       );
     }
     this.#backend = new LocalBackend({ module: WORKER_URL, size: processes, name });
+    this.#terminated.promise.catch(() => {});
   }
 
   /** Number of workers. */
@@ -161,7 +164,7 @@ export class Pool implements AsyncDisposable {
     const chunks = await this.#accept(async () => {
       // What is there is submitted now; only a source of promises takes its time.
       const inputs = Symbol.asyncIterator in Object(items)
-        ? await Array.fromAsync(items)
+        ? await Promise.race([Array.fromAsync(items), this.#terminated.promise])
         : Array.from(items as Iterable<T>);
       return this.#runChunks(fn, inputs, chunkSize, options.onProgress);
     });
@@ -270,7 +273,9 @@ export class Pool implements AsyncDisposable {
    */
   async terminate(): Promise<void> {
     this.#state = "terminated";
-    this.#backend.terminate(new ClosedError("The pool was terminated"));
+    const reason = new ClosedError("The pool was terminated");
+    this.#terminated.reject(reason);
+    this.#backend.terminate(reason);
     await within(this.#backend.ended, Infinity);
   }
 

@@ -958,6 +958,21 @@ test("Pool.map() over an async input is accepted when it is called", async () =>
   assertEquals(await mapped2, [25, 36]);
 });
 
+test("Pool.terminate() rejects a map whose input does not come, and join() is not held up", async () => {
+  const pool = new Pool({ processes: 1 });
+  const never = (async function* (): AsyncGenerator<number> {
+    await new Promise(() => {});
+    yield 1;
+  })();
+  const mapped = kept(pool.map(square, never));
+  pool.close();
+  assertEquals(await pool.join({ timeout: 50 }), false);
+  const joined = pool.join();
+  await soon(pool.terminate());
+  await assertRejects(() => mapped, ClosedError);
+  await soon(joined);
+});
+
 test("Pool.join() cuts off an imap over a generator that nobody consumes", async () => {
   const pool = new Pool({ processes: 1 });
   const source = new Numbers();
