@@ -9,8 +9,8 @@ let holders = 0;
 /**
  * Keeps this thread's event loop alive until {@linkcode release}. Counted.
  *
- * A pending `Atomics.waitAsync` does not keep the loop alive on any of the three runtimes, so every
- * wait holds it.
+ * A pending asynchronous wait on shared memory does not keep the loop alive on any of the three
+ * runtimes, so every wait holds it.
  */
 export function hold(): void {
   if (++holders > 1) return;
