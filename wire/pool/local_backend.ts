@@ -204,6 +204,8 @@ export class LocalBackend implements Backend {
 
   #start(slot: number): void {
     const [port, raw] = openChannel();
+    // Before the start: a task may lie in the ring already, and the worker may run before spawn() returns.
+    this.#definitions.tellAll(port);
     const name = `${this.#options.name}-${++this.#started}`;
     const payload: TaskLoopPayload = {
       kind: "tasks",
@@ -223,7 +225,6 @@ export class LocalBackend implements Backend {
       transfer: [raw],
     });
     const worker: PoolWorker = { slot, pid, name, port, lastWords: undefined };
-    this.#definitions.tellAll(port);
     this.#workers[slot] = worker;
     this.#alive++;
     this.#watch(worker);
