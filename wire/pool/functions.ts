@@ -46,7 +46,7 @@ export class Functions {
     }
   }
 
-  // The pool has posted the definition before it put the task: it lies in the port.
+  // The pool has posted the definition before it put the task or started this worker: it lies in the port.
   #definition(index: number): Packed {
     while (!this.#definitions.has(index)) {
       const next = receive(this.#port);
