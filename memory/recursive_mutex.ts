@@ -50,4 +50,15 @@ export class RecursiveMutex extends Mutex {
     }
     return super.release();
   }
+
+  /** Undoes all acquisitions of this process. Returns how many there were. */
+  releaseAll(): number {
+    const depth = this.#depth;
+    return super.release() === "released" ? depth : 0;
+  }
+
+  /** Counts `n` more acquisitions of what this process holds. */
+  deepen(n: number): void {
+    this.#depth += n;
+  }
 }

@@ -53,7 +53,8 @@ const FLOORS = ["runtime", "memory", "wire", "top"];
 function place(path: string): { cluster: boolean; floor: string } {
   const cluster = path.startsWith("cluster/");
   const inside = cluster ? path.slice("cluster/".length) : path;
-  return { cluster, floor: inside.includes("/") ? inside.slice(0, inside.indexOf("/")) : "top" };
+  const folder = inside.includes("/") ? inside.slice(0, inside.indexOf("/")) : "top";
+  return { cluster, floor: FLOORS.includes(folder) ? folder : "top" };
 }
 
 function parse(path: string, text: string): Source {

@@ -6,7 +6,7 @@
  */
 
 import { TargetError } from "../../errors.ts";
-import { loadExport } from "./exports.ts";
+import { exportNamed, loadExport } from "./exports.ts";
 import type { ModuleRef, ScopeBinding, SourceRef, TargetRef } from "../protocol.ts";
 import { type AnyFunction, setScope, taskNamed } from "./tasks.ts";
 
@@ -33,12 +33,44 @@ export async function resolveTarget(
   for (const [name, binding] of ref.scope) {
     values.push(await resolveBinding(ref, name, binding, importModule));
   }
+  return build(ref, values);
+}
+
+function build(ref: SourceRef, values: unknown[]): AnyFunction {
   const fn = compile(ref, values);
   // What was received can be sent on.
   if (values.length > 0) {
     setScope(fn, Object.fromEntries(ref.scope.map(([name], i) => [name, values[i]])));
   }
   return fn;
+}
+
+/**
+ * Like {@linkcode resolveTarget}, at once.
+ *
+ * @param ref The reference.
+ * @returns The function, or `undefined` if that takes a module which this process has not loaded.
+ */
+export function resolveLoaded(ref: TargetRef): AnyFunction | undefined {
+  if (ref.kind === "module") return ref.task ? taskNamed(ref.module, ref.name) : undefined;
+  const values: unknown[] = [];
+  for (const [, binding] of ref.scope) {
+    const value = loadedBinding(binding);
+    if (value === undefined && binding.kind !== "data") return undefined;
+    values.push(value);
+  }
+  return build(ref, values);
+}
+
+function loadedBinding(binding: ScopeBinding): unknown {
+  switch (binding.kind) {
+    case "data":
+      return binding.value;
+    case "target":
+      return resolveLoaded(binding.target);
+    case "export":
+      return exportNamed(binding.name);
+  }
 }
 
 async function resolveModule(ref: ModuleRef, importModule: ImportModule): Promise<AnyFunction> {

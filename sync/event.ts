@@ -1,0 +1,81 @@
+import type { WaitOptions, WaitSyncOptions } from "../errors.ts";
+import { checkAlive } from "../memory/control.ts";
+import { EventFlag } from "../memory/event_flag.ts";
+import { checkTimeout } from "../memory/timeout.ts";
+import { Line, PENDING, waitSync } from "../memory/wait.ts";
+import { registerShareable } from "../wire/codec/shareable.ts";
+import { registerExports } from "../wire/target/exports.ts";
+
+/**
+ * A flag that processes wait for; shareable.
+ *
+ * Semantics: Python's `multiprocessing.Event`.
+ *
+ * @example Usage
+ * ```ts
+ * import { Event } from "@multiprocessing/core/sync";
+ * import { assert } from "@std/assert";
+ *
+ * const event = new Event();
+ * setTimeout(() => event.set(), 10);
+ * assert(await event.wait());
+ * assert(event.isSet());
+ * ```
+ */
+export class Event {
+  #flag = new EventFlag();
+  readonly #line = new Line();
+
+  static {
+    registerShareable("Event", Event, (event) => event.#flag.buffer, (parts) => {
+      const event = new Event();
+      event.#flag = new EventFlag(parts as SharedArrayBuffer);
+      return event;
+    });
+  }
+
+  /**
+   * Tells whether the flag is set.
+   *
+   * @returns True after {@linkcode set}, false at first and after {@linkcode clear}.
+   */
+  isSet(): boolean {
+    return this.#flag.isSet;
+  }
+
+  /** Sets the flag: all who wait pass. */
+  set(): void {
+    checkAlive();
+    this.#flag.set();
+  }
+
+  /** Clears the flag: who comes from now on waits. */
+  clear(): void {
+    checkAlive();
+    this.#flag.clear();
+  }
+
+  /**
+   * Waits until the flag is set. Passes even if it is cleared again at once.
+   *
+   * @param options Timeout and signal.
+   * @returns True; false when `timeout` is over.
+   */
+  async wait(options: WaitOptions = {}): Promise<boolean> {
+    const timeout = checkTimeout(options.timeout);
+    return await this.#line.wait(this.#flag.waiter(), timeout, options.signal) !== PENDING;
+  }
+
+  /**
+   * Waits until the flag is set, blocking this thread.
+   *
+   * @param options Timeout.
+   * @returns True; false when `timeout` is over.
+   */
+  waitSync(options: WaitSyncOptions = {}): boolean {
+    const timeout = checkTimeout(options.timeout);
+    return waitSync(this.#flag.waiter(), timeout) !== PENDING;
+  }
+}
+
+registerExports({ Event });

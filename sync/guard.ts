@@ -1,0 +1,37 @@
+import { TimeoutError } from "../errors.ts";
+import { ABANDONED, type Acquired } from "../memory/mutex.ts";
+
+/** What acquiring a lock returns: releases it once, by `using` or by hand. */
+export interface LockGuard extends Disposable {
+  /** Whether the previous owner died with the lock; what it protects may be half-changed. */
+  readonly abandoned: boolean;
+  /** Releases the lock. Harmless after the first time. */
+  release(): void;
+}
+
+/** The guard of whatever can be released by a function. */
+export class Guard implements LockGuard {
+  readonly abandoned: boolean;
+  #release: (() => void) | undefined;
+
+  constructor(acquired: Acquired, release: () => void) {
+    this.abandoned = acquired === ABANDONED;
+    this.#release = release;
+  }
+
+  release(): void {
+    const release = this.#release;
+    this.#release = undefined;
+    release?.();
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}
+
+/** The error of a wait to acquire `what` that took too long. */
+export function acquireTimeout(what: object, timeout: number): TimeoutError {
+  const { name } = what.constructor;
+  return new TimeoutError(`Cannot acquire ${name}: it was not free within ${timeout} ms`);
+}
