@@ -18,7 +18,10 @@ export { type Attempt, PENDING };
 /** A sleeper looks this often whether the one it waits for still lives. */
 export const SLICE_MS = 250;
 
-/** The main process serves its children this often while it blocks. */
+/**
+ * The main process serves its children this often while it blocks; and a thread that has asynchronous
+ * waits, too, looks this often, for one of those may be woken in its place.
+ */
 const SERVICE_MS = 10;
 
 /** Who blocks a thread in which a large item is on its way goes on with that this often. */
@@ -38,7 +41,7 @@ export function onBlocked(service: () => void): void {
  */
 export function waitSync<T>(wait: Attempt<T>, timeout = Infinity): T | typeof PENDING {
   checkAlive();
-  const slice = bootRecord === undefined ? SERVICE_MS : SLICE_MS;
+  const slice = bootRecord === undefined || pumping.size > 0 ? SERVICE_MS : SLICE_MS;
   const deadline = performance.now() + timeout;
   for (;;) {
     let outcome = wait.attempt();

@@ -7,7 +7,10 @@ import { registerShareable } from "../wire/codec/shareable.ts";
 import { registerExports } from "../wire/target/exports.ts";
 
 /**
- * A flag that processes wait for; shareable.
+ * A flag that processes wait for; shareable, robust.
+ *
+ * **Death.** A process that dies while it sets or clears the flag has done so, or not; if it had set it
+ * but not yet woken the waiters, they see for themselves within 250 ms. A waiter that dies is forgotten.
  *
  * Semantics: Python's `multiprocessing.Event`.
  *

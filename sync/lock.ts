@@ -20,6 +20,10 @@ let adopt: (lock: Lock, buffer: SharedArrayBuffer) => void;
  * release it. **Arrival order.** The asynchronous waiters of a process get the lock in the order in
  * which they came.
  *
+ * **Death.** When the owner dies, however and wherever, the next waiter gets the lock within 250 ms, and
+ * its guard says `abandoned`. A waiter that dies is forgotten; one that dies just after it was woken
+ * delays the others by at most 250 ms.
+ *
  * Semantics: Python's `multiprocessing.Lock`.
  *
  * @example Usage
@@ -126,6 +130,8 @@ export class Lock {
  *
  * **Owned by a process, and counted.** It is free when the owner has released it as often as acquired;
  * nobody else can release it. All code of a process is the owner alike.
+ *
+ * **Death.** As of {@linkcode Lock}; whoever takes the lock over holds it once.
  *
  * Semantics: Python's `multiprocessing.RLock`.
  *
