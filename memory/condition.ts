@@ -2,6 +2,7 @@ import type { Attempt } from "./attempt.ts";
 import { isAlive } from "./control.ts";
 import { wake } from "./futex.ts";
 import { Attachments } from "./identity.ts";
+import type { Mutex } from "./mutex.ts";
 import { Monitor, MONITOR_IDENTITY, newMonitor, OWN_WORDS } from "./monitor.ts";
 import { Roster } from "./roster.ts";
 import { PENDING } from "./wait.ts";
@@ -36,8 +37,11 @@ const attachments = new Attachments<ConditionState>();
  * take it from one that was there.
  *
  * **Death.** A grant is used up only when its wait has the lock again: who dies before that, leaves it to
- * the others, within one slice. Who dies while a grant is handed on, leaves it twice rather than not at
- * all: a spurious wake-up, never a lost one.
+ * the others, within one slice. Who dies with the lock, may have changed what the others wait for: all
+ * are woken, to see for themselves. Who dies while a grant is handed on, leaves it twice rather than not
+ * at all: a spurious wake-up, never a lost one.
+ *
+ * Model: tests/models/condition.pml.
  */
 export class ConditionState extends Monitor {
   readonly #roster: Roster;
@@ -61,12 +65,16 @@ export class ConditionState extends Monitor {
     return attachments.get(cells, MONITOR_IDENTITY, () => new ConditionState(cells));
   }
 
-  /** Begins a wait. It must be ended by {@linkcode leave}, whatever becomes of it. */
-  enlist(): ConditionWait {
+  /**
+   * Begins a wait. It must be ended by {@linkcode leave}, whatever becomes of it.
+   *
+   * @param lock The condition's lock: whoever dies with it, wakes all.
+   */
+  enlist(lock: Mutex): ConditionWait {
     return this.inTurn(() => {
       const own = this.#roster.own();
       Atomics.add(this.cells, own + WAITING, 1);
-      const wait = new ConditionWait(this, own + GRANTED);
+      const wait = new ConditionWait(this, own + GRANTED, lock);
       this.#waits.push(wait);
       return wait;
     });
@@ -152,16 +160,19 @@ export class ConditionWait implements Attempt<true> {
   readonly index: number;
   expected = 0;
   readonly #state: ConditionState;
+  readonly #lock: Mutex;
 
   /** @param index Where the grants of this process are counted. */
-  constructor(state: ConditionState, index: number) {
+  constructor(state: ConditionState, index: number, lock: Mutex) {
     this.#state = state;
+    this.#lock = lock;
     this.cells = state.cells;
     this.index = index;
   }
 
   attempt(): true | typeof PENDING {
-    this.#state.lookAfterTheDead();
+    if (this.#lock.orphaned) this.#state.notify(Infinity);
+    else this.#state.lookAfterTheDead();
     this.expected = Atomics.load(this.cells, this.index);
     return this.#state.isGranted(this) ? true : PENDING;
   }

@@ -119,6 +119,12 @@ export class Mutex implements Attempt<Acquired> {
     return held === FREE ? "free" : "released";
   }
 
+  /** Whether the holder is gone, and nobody has taken the mutex over yet. */
+  get orphaned(): boolean {
+    const pid = Atomics.load(this.cells, this.index) >> 1;
+    return pid !== 0 && isGone(pid);
+  }
+
   /** The pid of the holder; 0 if nobody holds it. A dead holder counts as none. */
   get owner(): number {
     const pid = Atomics.load(this.cells, this.index) >> 1;

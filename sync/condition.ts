@@ -24,8 +24,9 @@ interface ConditionParts {
  * was aborted takes no notification away from another.
  *
  * **Death.** A process that dies while it waits is forgotten; if it had been notified and had not got the
- * lock again, another is woken in its place within 250 ms, perhaps one more than was notified. The lock
- * of a dead owner is taken over as `Lock` says, also by a wait that returns.
+ * lock again, another is woken in its place within 250 ms, perhaps one more than was notified. A process
+ * that dies with the lock counts as if it had notified all: their waits return true within 250 ms, for
+ * what they wait for may have come. So look at your data, best by {@linkcode waitFor}.
  *
  * Semantics: Python's `multiprocessing.Condition`.
  *
@@ -124,7 +125,7 @@ export class Condition {
     options.signal?.throwIfAborted();
     this.#checkHeld("wait for");
     const state = this.#state;
-    const wait = state.enlist();
+    const wait = state.enlist(mutexOf(this.#lock));
     const depth = this.#releaseAll();
     try {
       await state.line.wait(wait, timeout, options.signal);
@@ -151,7 +152,7 @@ export class Condition {
     const timeout = checkTimeout(options.timeout);
     this.#checkHeld("wait for");
     const state = this.#state;
-    const wait = state.enlist();
+    const wait = state.enlist(mutexOf(this.#lock));
     const depth = this.#releaseAll();
     waitSync(wait, timeout);
     this.#lock.acquireSync();
