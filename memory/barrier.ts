@@ -76,6 +76,8 @@ const attachments = new Attachments<BarrierState>();
  * over goes on with it. A process that dies while it waits or acts breaks the barrier, like one that
  * gives up. So does one that crashed before it came (exit code other than 0), unless another process has
  * been given the barrier since, in its place: nobody waits for the dead.
+ *
+ * Model: tests/models/barrier.pml.
  */
 export class BarrierState extends Monitor {
   readonly #roster: Roster;

@@ -7,6 +7,14 @@
 //
 // With DEATH, the second token is made only if the first one's taker is the one that dies: else the
 // first must reach the other waiter, also if the notification had gone to the dead one.
+//
+// check: no notification is lost, no slice is needed:
+// check: a timeout takes nobody's notification along: -DDEADLINES | -DSAFETY -DCOLLAPSE
+// check: one dies, two slices each are enough: -DDEATH -DSLICES=3 | -DSAFETY -DCOLLAPSE
+// caught: nobody looks after the dead: -DMUTANT=1 -DDEATH -DSLICES=3
+// caught: a grant wakes nobody: -DMUTANT=2
+// caught: a grant is used up before its wait has the lock: -DMUTANT=3 -DDEATH -DSLICES=3
+// caught: who dies with the lock wakes nobody: -DMUTANT=4 -DDEATH -DSLICES=3
 
 #define PROCS 3
 #define NOTIFIER 2
