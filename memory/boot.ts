@@ -70,8 +70,11 @@ export function boot(start: StartRecord, inside: Inside): void {
   (globalThis as Record<symbol, unknown>)[Symbol.for(start.key)] = record;
   const fail = (error: unknown): void => {
     // Whoever was terminated has no last words: where the thread runs on, they would be of the fence.
-    if (Atomics.load(words, start.state) === ALIVE) record.report(error);
-    inside.exit(1);
+    try {
+      if (Atomics.load(words, start.state) === ALIVE) record.report(error);
+    } finally {
+      inside.exit(1);
+    }
   };
   const load = async (): Promise<unknown> => {
     record.importing++;

@@ -58,7 +58,7 @@ export class EventFlag {
       attempt(): true | typeof PENDING {
         const word = Atomics.load(cells, 0);
         wait.expected = word;
-        return (word & SET) !== 0 || word >> 1 !== came >> 1 ? true : PENDING;
+        return ((came | word) & SET) !== 0 || word >> 1 !== came >> 1 ? true : PENDING;
       },
     };
     return wait;

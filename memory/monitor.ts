@@ -69,6 +69,11 @@ export abstract class Monitor {
     if (Atomics.load(this.cells, ASLEEP) > 0) wake(this.cells, CHANGES, count);
   }
 
+  /** How many may sleep until the next change. */
+  protected get sleepers(): number {
+    return Atomics.load(this.cells, ASLEEP);
+  }
+
   /** A wait until `attempt`, in turn, has an outcome. */
   protected when<T>(attempt: (wait: MonitorWait<T>) => T | typeof PENDING): MonitorWait<T> {
     return new MonitorWait(this.cells, this.#lock, attempt);

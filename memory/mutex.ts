@@ -113,10 +113,15 @@ export class Mutex implements Attempt<Acquired> {
 
   /** Releases whoever holds the mutex. */
   forceRelease(): Released {
-    checkAlive();
-    const held = Atomics.exchange(this.cells, this.index, FREE);
-    if ((held & CONTENDED) !== 0 && wake(this.cells, this.index, 1) === 0) this.#slept = false;
-    return held === FREE ? "free" : "released";
+    for (;;) {
+      const held = Atomics.load(this.cells, this.index);
+      // After the look: who is terminated from now on finds another word if that has been taken over.
+      checkAlive();
+      if (held === FREE) return "free";
+      if (Atomics.compareExchange(this.cells, this.index, held, FREE) !== held) continue;
+      if ((held & CONTENDED) !== 0 && wake(this.cells, this.index, 1) === 0) this.#slept = false;
+      return "released";
+    }
   }
 
   /** Whether the holder is gone, and nobody has taken the mutex over yet. */

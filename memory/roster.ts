@@ -14,7 +14,8 @@
  * |---|---|
  * | free → pid, or settled → pid | whoever enters the process: itself, or the one that starts it |
  *
- * **Death.** To enter is one step; the dead stay where they are until another takes their place.
+ * **Death.** To enter is one step; the dead stay where they are until another takes their place. Only
+ * when there is no room at all, what they have left is given up.
  *
  * @module
  */
@@ -87,22 +88,40 @@ export class Roster {
   enter(pid: number): number {
     const known = this.find(pid);
     if (known !== undefined) return known;
+    return this.#replace(pid) ?? this.#append(pid) ?? this.#replaceAnyGone(pid);
+  }
+
+  /** Takes the place of one who is settled. */
+  #replace(pid: number): number | undefined {
     for (let entry = this.first; entry < this.end; entry += this.step) {
       const held = this.pidAt(entry);
       if (held !== 0 && !this.#isSettled(entry, held)) continue;
       if (Atomics.compareExchange(this.#cells, entry, held, pid) === held) return entry;
     }
+    return undefined;
+  }
+
+  #append(pid: number): number | undefined {
     for (;;) {
       const used = Atomics.load(this.#cells, this.#start + USED);
-      if (used === CAPACITY) {
-        throw new ProcessError(`Cannot use it: more than ${CAPACITY} living processes do already`);
-      }
+      if (used === CAPACITY) return undefined;
       const entry = this.first + used * this.step;
       const taken = Atomics.compareExchange(this.#cells, entry, 0, pid) === 0;
       // Also for one who has died, or is slow, between these two steps.
       Atomics.compareExchange(this.#cells, this.#start + USED, used, used + 1);
       if (taken) return entry;
     }
+  }
+
+  #replaceAnyGone(pid: number): number {
+    for (let entry = this.first; entry < this.end; entry += this.step) {
+      if (isGone(this.pidAt(entry))) this.#cells.fill(0, entry + 1, entry + this.step);
+    }
+    const entry = this.#replace(pid);
+    if (entry !== undefined) return entry;
+    throw new ProcessError(
+      `Cannot enter another process: more than ${CAPACITY} living ones use it already`,
+    );
   }
 
   /** Takes a process out; its words must be zero. */

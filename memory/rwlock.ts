@@ -7,12 +7,16 @@ import { PENDING } from "./wait.ts";
 
 const WRITER = OWN_WORDS;
 const WRITES = OWN_WORDS + 1;
-const ROSTER = OWN_WORDS + 2;
+const LAST_WRITER = OWN_WORDS + 2;
+const ROSTER = OWN_WORDS + 3;
 
 // Of each process.
 const READS = 1;
 const WANTS = 2;
 const ENTRY_WORDS = 2;
+
+/** For so long a process that has just written lets others come first, in milliseconds. */
+export const POLITENESS_MS = 2;
 
 const attachments = new Attachments<RWLockState>();
 
@@ -23,6 +27,7 @@ const attachments = new Attachments<RWLockState>();
  * |---|---|
  * | `WRITER` | 0, or the pid that writes |
  * | `WRITES` | counts the writes that have ended |
+ * | `LAST_WRITER` | the pid that wrote last |
  * | `READS` of each process | how often it holds the lock for reading |
  * | `WANTS` of each process | how many of its writers wait |
  *
@@ -33,8 +38,8 @@ const attachments = new Attachments<RWLockState>();
  * | `WRITER = pid`, then `WANTS - 1` | a writer, if nobody living reads or writes |
  * | `READS - 1`; `WRITER = 0` | release |
  *
- * So a waiting writer is not overtaken by new readers, and readers are not kept out by one writer after
- * another.
+ * So a waiting writer is not overtaken by new readers, and readers are let in between two writers. The
+ * last writer does not come again at once while others sleep: it gives them time to wake up.
  *
  * **Death.** The reads and wishes of a dead process do not count. A dead writer is followed by whoever
  * comes next, who is told that the lock was abandoned: a writer by one store; a reader counts itself
@@ -67,14 +72,14 @@ export class RWLockState extends Monitor {
     return own !== undefined && Atomics.load(this.cells, own + READS) > 0 ? "read" : undefined;
   }
 
-  /** A wait to read. */
-  read(): MonitorWait<Acquired> {
+  /** A wait to read; `again`: past those who wait to write, for they wait for this process. */
+  read(again = false): MonitorWait<Acquired> {
     const { cells } = this;
     const came = Atomics.load(cells, WRITES);
     return this.when((wait) => {
       const writer = this.#writer(wait);
       if (writer === PENDING) return PENDING;
-      if (this.#isWanted() && Atomics.load(cells, WRITES) === came) return PENDING;
+      if (!again && Atomics.load(cells, WRITES) === came && this.#isWanted()) return PENDING;
       Atomics.add(cells, this.#roster.own() + READS, 1);
       if (writer === 0) return ACQUIRED;
       Atomics.store(cells, WRITER, 0);
@@ -82,14 +87,18 @@ export class RWLockState extends Monitor {
     });
   }
 
-  /** A wait to write. */
-  write(): MonitorWait<Acquired> {
+  /** A wait to write; `patient` if it may take its time. */
+  write(patient: boolean): MonitorWait<Acquired> {
     const { cells } = this;
     let waiting = false;
+    let polite = patient && Atomics.load(cells, LAST_WRITER) === ownPid;
     const wait = this.when<Acquired>((wait) => {
       const own = this.#roster.own() + WANTS;
       const writer = this.#writer(wait);
-      if (writer === PENDING || this.#isRead(wait)) {
+      const yields = polite && this.sleepers > 0;
+      polite = false;
+      if (yields) wait.patience = POLITENESS_MS;
+      if (writer === PENDING || this.#isRead(wait) || yields) {
         if (!waiting) Atomics.add(cells, own, 1);
         waiting = true;
         return PENDING;
@@ -117,9 +126,22 @@ export class RWLockState extends Monitor {
     this.inTurn(() => {
       // Not if it was taken for dead, and another has followed.
       if (Atomics.compareExchange(this.cells, WRITER, ownPid, 0) !== ownPid) return;
+      Atomics.store(this.cells, LAST_WRITER, ownPid);
       Atomics.add(this.cells, WRITES, 1);
       this.announce();
     });
+  }
+
+  /** Does what blocks this thread: meanwhile nobody waits for writers of this process. */
+  whileBlocked<T>(act: () => T): T {
+    const wants = this.inTurn(() => Atomics.exchange(this.cells, this.#roster.own() + WANTS, 0));
+    if (wants === 0) return act();
+    this.inTurn(() => this.announce());
+    try {
+      return act();
+    } finally {
+      this.inTurn(() => Atomics.add(this.cells, this.#roster.own() + WANTS, wants));
+    }
   }
 
   #giveUp(): void {

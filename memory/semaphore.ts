@@ -90,9 +90,12 @@ export class SemaphoreState extends Monitor {
       if (this.#free() + n > max) return false;
       const own = this.#holders.find(ownPid);
       let left = own === undefined ? n : this.#giveBack(own, n);
-      const { first, end, step } = this.#holders;
-      for (let entry = first; left > 0 && entry < end; entry += step) {
-        left = this.#giveBack(entry, left);
+      // Those of the dead come back by themselves.
+      for (const counts of [isAlive, () => true]) {
+        const { first, end, step } = this.#holders;
+        for (let entry = first; left > 0 && entry < end; entry += step) {
+          if (counts(this.#holders.pidAt(entry))) left = this.#giveBack(entry, left);
+        }
       }
       if (left > 0) Atomics.add(this.cells, SURPLUS, left);
       this.announce(n);

@@ -4,7 +4,13 @@ import {
   type WaitOptions,
   type WaitSyncOptions,
 } from "../errors.ts";
-import { ACT, type Arrival, type BarrierOutcome, BarrierState, type BREAK } from "../memory/barrier.ts";
+import {
+  ACT,
+  type Arrival,
+  type BarrierOutcome,
+  BarrierState,
+  type BREAK,
+} from "../memory/barrier.ts";
 import { bootRecord } from "../memory/control.ts";
 import { checkTimeout } from "../memory/timeout.ts";
 import { PENDING, waitSync } from "../memory/wait.ts";

@@ -49,8 +49,13 @@ interface ConditionParts {
  * ```
  */
 export class Condition {
-  #state: ConditionState = ConditionState.create();
+  #attached: ConditionState | undefined;
   readonly #lock: Lock;
+
+  /** Made when it is needed: not for a handle that arrives. */
+  get #state(): ConditionState {
+    return this.#attached ??= ConditionState.create();
+  }
 
   static {
     registerShareable(
@@ -60,7 +65,7 @@ export class Condition {
       (parts) => {
         const { buffer, lock } = parts as ConditionParts;
         const condition = new Condition(lock);
-        condition.#state = ConditionState.attach(buffer);
+        condition.#attached = ConditionState.attach(buffer);
         return condition;
       },
     );

@@ -1,7 +1,7 @@
 import { ProcessError, type WaitOptions, type WaitSyncOptions } from "../errors.ts";
 import type { MonitorWait } from "../memory/monitor.ts";
 import type { Acquired } from "../memory/mutex.ts";
-import { RWLockState } from "../memory/rwlock.ts";
+import { POLITENESS_MS, RWLockState } from "../memory/rwlock.ts";
 import { checkTimeout } from "../memory/timeout.ts";
 import { PENDING, waitSync } from "../memory/wait.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
@@ -11,8 +11,8 @@ import { acquireTimeout, Guard, type LockGuard } from "./guard.ts";
 /**
  * A lock for many readers or one writer; shareable, robust.
  *
- * **Fair.** A waiting writer is not overtaken by new readers; a waiting reader is overtaken by one writer
- * at most. **Not recursive.** A reader that waits to write, or the other way round, waits for itself.
+ * **Fair.** A waiting writer is not overtaken by new readers, and waiting readers are let in between two
+ * writers. **Not recursive.** A reader that waits to write, or the other way round, waits for itself.
  * **Ended by its guard**, and only by it.
  *
  * **Death.** A dead reader does not count. Whoever follows a dead writer gets the lock within 250 ms, and
@@ -34,12 +34,17 @@ import { acquireTimeout, Guard, type LockGuard } from "./guard.ts";
  * ```
  */
 export class RWLock {
-  #state: RWLockState = RWLockState.create();
+  #attached: RWLockState | undefined;
+
+  /** Made when it is needed: not for a handle that arrives. */
+  get #state(): RWLockState {
+    return this.#attached ??= RWLockState.create();
+  }
 
   static {
     registerShareable("RWLock", RWLock, (lock) => lock.#state.buffer, (parts) => {
       const lock = new RWLock();
-      lock.#state = RWLockState.attach(parts as SharedArrayBuffer);
+      lock.#attached = RWLockState.attach(parts as SharedArrayBuffer);
       return lock;
     });
   }
@@ -64,7 +69,7 @@ export class RWLock {
    * @throws {ProcessError} If this process writes, and so would wait for itself for ever.
    */
   readSync(options: WaitSyncOptions = {}): LockGuard {
-    return this.#reading(this.#acquireSync(this.#state.read(), "read", options));
+    return this.#reading(this.#acquireSync("read", options));
   }
 
   /**
@@ -75,7 +80,8 @@ export class RWLock {
    * @throws {TimeoutError} If `timeout` is over.
    */
   async write(options: WaitOptions = {}): Promise<LockGuard> {
-    return this.#writing(await this.#acquire(this.#state.write(), options));
+    const patient = isPatient(options.timeout);
+    return this.#writing(await this.#acquire(this.#state.write(patient), options));
   }
 
   /**
@@ -87,7 +93,7 @@ export class RWLock {
    * @throws {ProcessError} If this process reads or writes, and so would wait for itself for ever.
    */
   writeSync(options: WaitSyncOptions = {}): LockGuard {
-    return this.#writing(this.#acquireSync(this.#state.write(), "write", options));
+    return this.#writing(this.#acquireSync("write", options));
   }
 
   async #acquire(wait: MonitorWait<Acquired>, options: WaitOptions): Promise<Acquired> {
@@ -98,21 +104,22 @@ export class RWLock {
     return acquired;
   }
 
-  #acquireSync(
-    wait: MonitorWait<Acquired>,
-    mode: "read" | "write",
-    options: WaitSyncOptions,
-  ): Acquired {
+  #acquireSync(mode: "read" | "write", options: WaitSyncOptions): Acquired {
     const timeout = checkTimeout(options.timeout);
-    const { held } = this.#state;
+    const state = this.#state;
+    const { held } = state;
+    const forever = timeout === Infinity;
     // Only guards of this process could end that, and its thread would be blocked.
-    if (timeout === Infinity && (held === "write" || (held === "read" && mode === "write"))) {
+    if (forever && (held === "write" || (held === "read" && mode === "write"))) {
       throw new ProcessError(
         `Cannot acquire RWLock to ${mode}: this process holds it to ${held}, and would wait for ` +
           "itself for ever; release that guard first",
       );
     }
-    const acquired = waitSync(wait, timeout);
+    const wait = mode === "read"
+      ? state.read(forever && held === "read")
+      : state.write(isPatient(timeout));
+    const acquired = forever ? state.whileBlocked(() => waitSync(wait)) : waitSync(wait, timeout);
     if (acquired === PENDING) throw acquireTimeout(this, timeout);
     return acquired;
   }
@@ -124,6 +131,10 @@ export class RWLock {
   #writing(acquired: Acquired): LockGuard {
     return new Guard(acquired, () => this.#state.releaseWrite());
   }
+}
+
+function isPatient(timeout = Infinity): boolean {
+  return timeout > POLITENESS_MS;
 }
 
 registerExports({ RWLock });

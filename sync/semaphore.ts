@@ -37,12 +37,18 @@ let adopt: (semaphore: Semaphore, state: SemaphoreState) => void;
  * ```
  */
 export class Semaphore {
-  #state: SemaphoreState;
+  readonly #value: number;
+  #attached: SemaphoreState | undefined;
+
+  /** Made when it is needed: not for a handle that arrives. */
+  get #state(): SemaphoreState {
+    return this.#attached ??= SemaphoreState.create(this.#value);
+  }
 
   static {
     stateOf = (semaphore) => semaphore.#state;
     adopt = (semaphore, state) => {
-      semaphore.#state = state;
+      semaphore.#attached = state;
     };
   }
 
@@ -60,7 +66,7 @@ export class Semaphore {
           `but is ${show(value)}`,
       );
     }
-    this.#state = SemaphoreState.create(value);
+    this.#value = value;
   }
 
   /**

@@ -18,7 +18,17 @@ import { Queue } from "../queue.ts";
 import { Value } from "../shared.ts";
 import { Event } from "../sync.ts";
 import { closure } from "../target.ts";
-import { ask, isPending, run, SOON, soon, start, until } from "./fixtures/processes.ts";
+import {
+  ask,
+  isPending,
+  run,
+  SOON,
+  soon,
+  start,
+  TAKEOVER_MS,
+  until,
+} from "./fixtures/processes.ts";
+import { assertOneStep, victim } from "./fixtures/step_death.ts";
 
 declare const process: { exit(code: number): never };
 
@@ -297,6 +307,158 @@ test("Event that a process has set stays set after its death", async () => {
   assert(event.isSet());
 });
 
+// -- Deaths amid an operation
+
+/** The steps at which somebody dies. */
+const steps = (count: number, first = 0) => Array.from({ length: count }, (_, i) => first + i);
+
+/** The event is clear, and as good as new. */
+async function assertUnharmed(event: Event): Promise<void> {
+  assertFalse(event.isSet());
+  assertEquals(await event.wait({ timeout: 0 }), false);
+  assertEquals(event.waitSync({ timeout: 1 }), false);
+  const waiting = event.wait({ timeout: SOON });
+  event.set();
+  assertEquals([await waiting, event.waitSync()], [true, true]);
+  event.clear();
+  assertFalse(event.isSet());
+}
+
+test("Event.set() of a process that dies before any of its steps has set it, or not", async () => {
+  const [set, survived]: [boolean[], boolean[]] = [[], []];
+  const dying = steps(7).map((step) => {
+    const event = new Event();
+    const waiting = event.wait();
+    const act = () => event.set();
+    return { event, waiting, ...victim({ act, scope: { event }, step }) };
+  });
+  for (const { event, waiting, ...dead } of dying) {
+    survived.push(await dead.survived());
+    set.push(event.isSet());
+    // Who died before the wake-up has set it all the same: the others see for themselves.
+    if (!event.isSet()) {
+      assert(await isPending(waiting, 1));
+      event.set();
+    }
+    assertEquals(await soon(waiting), true);
+    event.clear();
+    await assertUnharmed(event);
+  }
+  assertOneStep(set, survived, false, true);
+});
+
+test("Event.set() of a process that dies before it wakes anybody lets them pass, blocking or not", async () => {
+  // The third step changes the word, the fourth wakes.
+  const scope = { event: new Event(), ready: new Value("i32", 0) };
+  const { event, ready } = scope;
+  const blocked = ask(() => {
+    ready.add(1);
+    return event.waitSync({ timeout: 15_000 });
+  }, scope);
+  const here = event.wait({ timeout: SOON });
+  await until(() => ready.value === 1);
+  const dead = victim({ act: () => event.set(), scope, step: 3 });
+  assertFalse(await dead.survived());
+  const began = performance.now();
+  assert(event.isSet());
+  assertEquals([await here, await blocked.result], [true, true]);
+  assertLess(performance.now() - began, TAKEOVER_MS);
+});
+
+test("Event.clear() of a process that dies before any of its steps has cleared it, or not", async () => {
+  const [set, survived]: [boolean[], boolean[]] = [[], []];
+  const dying = steps(5).map((step) => {
+    const event = new Event();
+    event.set();
+    const act = () => event.clear();
+    return { event, ...victim({ act, scope: { event }, step }) };
+  });
+  for (const { event, ...dead } of dying) {
+    survived.push(await dead.survived());
+    set.push(event.isSet());
+    assertEquals(await event.wait({ timeout: 0 }), set.at(-1));
+    event.clear();
+    await assertUnharmed(event);
+  }
+  assertOneStep(set, survived, true, false);
+});
+
+for (const way of ["wait", "waitSync"] as const) {
+  test(`Event.${way}() of a process that dies before any of its steps harms no other`, async () => {
+    const ends = steps(14).map(async (step) => {
+      const event = new Event();
+      const act = async () => void await event[way]();
+      const dying = victim({ act, scope: { event, way }, step });
+      const early = event.wait();
+      const slept = await dying.deadOrAsleep();
+      assertFalse(event.isSet());
+      const late = event.wait({ timeout: SOON });
+      assert(await isPending(early, 1));
+      event.set();
+      assertEquals([await soon(early), await late], [true, true]);
+      const survived = await dying.survived();
+      event.clear();
+      await assertUnharmed(event);
+      return { slept, survived };
+    });
+    const all = await Promise.all(ends);
+    assert(all.some(({ slept }) => !slept));
+    assert(all.some(({ slept, survived }) => slept && !survived));
+    assert(all.at(-1)!.survived, "there are more steps");
+  });
+}
+
+for (const stop of ["terminate", "kill"] as const) {
+  test(`Event of a process that meets ${stop}() between two steps of set() is set, or not`, async () => {
+    // Before the flag is set, and before anybody is woken.
+    for (const step of [2, 3]) {
+      const event = new Event();
+      const waiting = event.wait();
+      const act = () => event.set();
+      const { process, parked } = victim({ act, scope: { event }, step, how: "park" });
+      await parked();
+      process[stop]();
+      assertEquals(event.isSet(), step === 3);
+      if (step === 2) event.set();
+      const began = performance.now();
+      assertEquals(await soon(waiting), true);
+      assertLess(performance.now() - began, TAKEOVER_MS);
+      await process.join();
+      event.clear();
+      await assertUnharmed(event);
+    }
+  });
+}
+
+test("Event.wait() that is given up leaves the event, and those who wait, as they were", async () => {
+  const event = new Event();
+  const waiting = new Value("i32", 0);
+  const other = ask(() => {
+    waiting.add(1);
+    return event.waitSync({ timeout: 15_000 });
+  }, { event, waiting });
+  const here = event.wait();
+  await until(() => waiting.value === 1);
+  const controller = new AbortController();
+  const leaving = Array.from(
+    { length: 20 },
+    (_, i) =>
+      i % 2 === 0
+        ? event.wait({ timeout: 1 + i }).then(assertFalse)
+        : assertRejects(() => event.wait({ signal: controller.signal })).then(() => {}),
+  );
+  assertEquals(event.waitSync({ timeout: 5 }), false);
+  controller.abort();
+  await Promise.all(leaving);
+  assertFalse(event.isSet());
+  assert(await isPending(here, 5));
+  assert(other.child.isAlive());
+  event.set();
+  assertEquals([await soon(here), await other.result], [true, true]);
+  event.clear();
+  await assertUnharmed(event);
+});
+
 // -- Sharing
 
 test("Event crosses as itself: argument, deep in objects, in a scope, in a queue item", async () => {
@@ -341,4 +503,14 @@ test("Event that a child has made works here after the child's end", async () =>
   const waiting = event.wait({ timeout: SOON });
   event.set();
   assertEquals(await waiting, true);
+});
+
+test("Event.wait() that comes when the event is set passes, though others wait and clear() follows at once", async () => {
+  const event = new Event();
+  const first = event.wait();
+  assert(await isPending(first));
+  event.set();
+  const second = event.wait();
+  event.clear();
+  assertEquals(await soon(Promise.all([first, second])), [true, true]);
 });

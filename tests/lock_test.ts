@@ -1,5 +1,6 @@
 /** Lock and RLock: their contract in one process and between processes, through every kind of death. */
 
+import { join } from "node:path";
 import { test } from "node:test";
 import {
   assert,
@@ -20,6 +21,8 @@ import { Queue } from "../queue.ts";
 import { Value } from "../shared.ts";
 import { Event, Lock, RLock } from "../sync.ts";
 import { closure } from "../target.ts";
+import { current, ROOT } from "../scripts/runtimes.ts";
+import { capture } from "../scripts/spawn.ts";
 import {
   ask,
   isPending,
@@ -30,6 +33,7 @@ import {
   TAKEOVER_MS,
   until,
 } from "./fixtures/processes.ts";
+import { assertUnharmed } from "./fixtures/unharmed.ts";
 
 declare const process: { exit(code: number): never };
 
@@ -782,6 +786,87 @@ test("Lock is got in turn while processes die holding it, one after the other", 
   assertEquals(count.value, 5 * 21);
   assertFalse(lock.locked());
   assert(lock.acquireSync().abandoned);
+});
+
+test("Lock.acquire() that is given up does not keep its wake-up from the next", async () => {
+  const lock = new Lock();
+  const [turn, ready, done] = [new Event(), new Event(), new Event()];
+  const rounds = 10;
+  const other = start(() => {
+    for (let i = 0; i < rounds; i++) {
+      turn.waitSync();
+      turn.clear();
+      ready.set();
+      lock.acquireSync().release();
+      done.set();
+    }
+  }, { lock, turn, ready, done, rounds });
+  let took = 0;
+  for (let i = 0; i < rounds; i++) {
+    const guard = lock.acquireSync();
+    const controller = new AbortController();
+    // Asleep first, so that the release wakes it.
+    const first = lock.acquire(
+      i % 2 === 0 ? { signal: controller.signal } : { timeout: 1 },
+    );
+    const rejected = assertRejects(() => first);
+    turn.set();
+    assert(await ready.wait({ timeout: SOON }));
+    ready.clear();
+    assert(await isPending(done.wait(), 5));
+    controller.abort();
+    await rejected;
+    const began = performance.now();
+    guard.release();
+    assert(await done.wait({ timeout: SOON }));
+    took += performance.now() - began;
+    done.clear();
+  }
+  await other.join();
+  assertEquals(other.exitCode, 0);
+  // Were it lost, each round would take the 250 ms after which a sleeper looks for itself.
+  assertLess(took, rounds * 125);
+  assertUnharmed(lock);
+});
+
+test("Lock goes round among waiters that block and that do not, in each of three processes", async () => {
+  const lock = new Lock();
+  const count = new Value("i32", 0, { lock: false });
+  const rounds = 40;
+  const work = async (): Promise<void> => {
+    const waits = [1, 2, 3].map(async () => {
+      for (let i = 0; i < rounds; i++) {
+        const guard = await lock.acquire();
+        count.value += 1;
+        guard.release();
+      }
+    });
+    for (let i = 0; i < rounds; i++) {
+      // From a task of its own: no wait of this process is just about to go on with the lock.
+      await new Promise((resolve) => setTimeout(resolve));
+      const guard = lock.acquireSync();
+      count.value += 1;
+      guard.release();
+    }
+    await Promise.all(waits);
+  };
+  const children = [1, 2].map(() => start(work, { lock, count, rounds }));
+  await soon(work());
+  for (const child of children) {
+    assert(await child.join({ timeout: SOON }), "a waiter was forgotten");
+    assertEquals(child.exitCode, 0);
+  }
+  assertEquals(count.value, 3 * 4 * rounds);
+  assertUnharmed(lock);
+});
+
+test("Lock.acquire() and Event.wait() pending by hundreds for a second use little CPU", async () => {
+  const path = join(ROOT, "tests/fixtures/process/pending_cpu.ts");
+  const { output, code } = await capture([...current().command, path], SOON);
+  assertEquals(code, 0, output);
+  const [, cpu] = /^(\d+) ms of CPU$/.exec(output.trim()) ?? [];
+  assert(cpu !== undefined, output);
+  assertLess(Number(cpu), 250);
 });
 
 // -- Sharing

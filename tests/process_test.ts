@@ -42,9 +42,9 @@ async function joined<P extends Process>(child: P): Promise<P> {
 }
 
 /** Runs a program of fixtures/process to its end. */
-async function program(name: string): Promise<string> {
+async function program(name: string, flags: string[] = []): Promise<string> {
   const path = join(ROOT, "tests/fixtures/process", name);
-  const { code, output, timedOut } = await capture([...current().command, path], SOON);
+  const { code, output, timedOut } = await capture([...current().command, ...flags, path], SOON);
   assertFalse(timedOut, `${name} did not end; it has printed: ${output}`);
   assertEquals(code, 0, output);
   return output;
@@ -132,6 +132,27 @@ test("Process that was not started refuses what needs a start, with ProcessError
   assert(await isPending(child.exited, 5));
 });
 
+test("Process runs beside its parent, with globals of its own", async () => {
+  const [mine, theirs] = [new Value("i32", 0), new Value("i32", 0)];
+  const globals = globalThis as { generation?: string };
+  globals.generation = "parent";
+  const child = start(() => {
+    const globals = globalThis as { generation?: string };
+    const own = globals.generation === undefined;
+    globals.generation = "child";
+    theirs.value = own ? 1 : 2;
+    const end = Date.now() + 15_000;
+    while (mine.value === 0 && Date.now() < end);
+    if (mine.value === 0) throw new Error("the parent does not run");
+  }, { mine, theirs });
+  // Lets it be started; from then on, both threads are busy until each has seen the other.
+  await until(() => theirs.value !== 0);
+  mine.value = 1;
+  await joined(child);
+  assertEquals([child.exitCode, theirs.value, globals.generation], [0, 1, "parent"]);
+  delete globals.generation;
+});
+
 test("Process.pid is never used twice", async () => {
   const children = Array.from({ length: 4 }, () => new Process({ target: () => {} }));
   for (const child of children) child.start();
@@ -158,6 +179,28 @@ test("Process runs thirty times at once", async () => {
   assertEquals(await soon(Promise.all(children.map((child) => child.exited))), Array(30).fill(0));
   assertEquals(sum.value, 435);
   assertEquals(activeChildren(), []);
+});
+
+test("Process starts children, and they theirs, in a tree: all report, each with its place", async () => {
+  const places = new Queue<number[]>();
+  const scope = { Process, closure, places };
+  const target = closure(function grow(place: number[]) {
+    places.putSync(place);
+    if (place.length === 2) return;
+    for (const i of [0, 1]) {
+      const target = closure(grow, { Process, closure, places });
+      const child = new Process({ target, args: [[...place, i]] });
+      child.start();
+      child.joinSync();
+    }
+  }, scope);
+  const root = new Process({ target, args: [[]] });
+  root.start();
+  await joined(root);
+  assertEquals(root.exitCode, 0);
+  const seen: number[][] = [];
+  while (!places.empty()) seen.push(places.getNowait());
+  assertEquals(seen, [[], [0], [0, 0], [0, 1], [1], [1, 0], [1, 1]]);
 });
 
 // -- Names and daemons
@@ -484,6 +527,25 @@ for (const stop of ["terminate", "kill"] as const) {
   });
 }
 
+test("Process.terminate() and kill() end ten that sleep, each with its code", async () => {
+  const children = Array.from({ length: 10 }, () => start(forever));
+  children.forEach((child, i) => i % 2 === 0 ? child.terminate() : child.kill());
+  for (const child of children) await joined(child);
+  assertEquals(children.map((child) => child.exitCode), Array(5).fill([-15, -9]).flat());
+  assertEquals(activeChildren(), []);
+});
+
+test("Process ends as ever though its target has broken the console and the streams", async () => {
+  const lines = (await program("broken_streams.ts")).split("\n");
+  assertEquals(lines.filter((line) => /^[a-z, ]+: \d+$/.test(line)), [
+    "no console: 0",
+    "no console, throws: 1",
+    "a console that throws, throws: 1",
+    "streams ended: 0",
+    "streams destroyed, throws: 1",
+  ]);
+});
+
 test("Process that was terminated while it waited uses no CPU, and says nothing", async () => {
   const output = (await program("cpu_after_terminate.ts")).trim();
   const [, cpu] = /^(\d+) ms of CPU$/.exec(output) ?? [];
@@ -558,6 +620,20 @@ test("Process.interrupt() ends a wait that was given the signal", async () => {
   await ready.wait({ timeout: SOON });
   child.interrupt();
   assertEquals(await result, "AbortError");
+});
+
+test("Process.interrupt() ends a process whose target lets the abort through, with 1", async () => {
+  const ready = new Event();
+  const child = start(async () => {
+    const { signal } = currentProcess();
+    const waiting = new Event().wait({ signal });
+    ready.set();
+    await waiting;
+  }, { Event, ready, currentProcess });
+  await ready.wait({ timeout: SOON });
+  assert(child.isAlive());
+  child.interrupt();
+  assertEquals((await joined(child)).exitCode, 1);
 });
 
 test("Process.interrupt() is seen by a process that looks at the signal only later", async () => {
@@ -659,6 +735,33 @@ test("activeChildren() is a new array, in order of start, of the living", async 
   assertEquals(activeChildren(), []);
 });
 
+const exposeGc = current().name === "deno" ? "--v8-flags=--expose-gc" : "--expose-gc";
+
+test("Process keeps nothing of its arguments after the start, and is not kept itself after close()", async () => {
+  assertEquals((await program("collectable.ts", [exposeGc])).trim().split("\n"), [
+    "after the start: process",
+    "exit code 0",
+    "after close():",
+  ]);
+});
+
+// -- The program's settings
+
+test("Process runs under the flags of the program, and so do its children", async () => {
+  const lines = (await program("flags.ts", [exposeGc])).trim().split("\n");
+  assertEquals(lines.map((line) => line.split(":")[0]), ["main", "child", "grandchild"]);
+  // Deno tells no program of its V8 flags; Bun does not expose gc() in workers, but knows the flag.
+  const seen = current().name === "bun" ? "known true" : "exposed true";
+  for (const line of lines) assertMatch(line, new RegExp(seen));
+});
+
+test("Process imports by bare and relative names as its parent does, and so does its child", async () => {
+  assertEquals((await program("bare_imports.ts")).trim().split("\n"), [
+    "grandchild has imported",
+    "child has imported",
+  ]);
+});
+
 // -- Arguments and refusals
 
 test("Process gets its arguments as they are, copied", async () => {
@@ -704,6 +807,24 @@ test("Process copies its arguments at the start, and the parent's stay its own",
   assertEquals(await seen.get({ timeout: SOON }), [1, 2, 99]);
   assertEquals(list, [1, 2, 3]);
   await joined(child);
+});
+
+test("Process objects that were given one array each send what it holds at their start", async () => {
+  const args: number[] = [];
+  const seen = new Queue<number[]>();
+  const target = closure((...args: number[]) => {
+    args.push(99);
+    seen.putSync(args);
+  }, { seen });
+  const children = [1, 2].map(() => new Process({ target, args }));
+  children.push(new Process({ target }), new Process({ target }));
+  for (const child of children) {
+    child.start();
+    assertEquals(await seen.get({ timeout: SOON }), child === children[1] ? [7, 99] : [99]);
+    if (child === children[0]) args.push(7);
+    await joined(child);
+  }
+  assertEquals(args, [7]);
 });
 
 test("Process.start() with what cannot be sent throws EncodingError, and may be tried again", async () => {
@@ -757,6 +878,44 @@ test("new Process() refuses arguments that are no array", () => {
     const options = { target: () => {}, args } as unknown as ProcessOptions<[]>;
     assertThrows(() => new Process(options), TypeError, "'args' must be an array");
   }
+});
+
+test("Process may be subclassed: one that serves requests over two queues", async () => {
+  class Upcaser extends Process<[Queue<string | null>, Queue<string>]> {
+    readonly requests: Queue<string | null>;
+    readonly replies: Queue<string>;
+    served = 0;
+
+    constructor() {
+      const [requests, replies] = [new Queue<string | null>(), new Queue<string>()];
+      super({
+        name: "upcaser",
+        target: (requests, replies) => {
+          for (let text = requests.getSync(); text !== null; text = requests.getSync()) {
+            replies.putSync(text.toUpperCase());
+          }
+        },
+        args: [requests, replies],
+      });
+      this.requests = requests;
+      this.replies = replies;
+    }
+
+    async submit(text: string): Promise<string> {
+      await this.requests.put(text);
+      const reply = await this.replies.get({ timeout: SOON });
+      this.served++;
+      return reply;
+    }
+  }
+  const upcaser = new Upcaser();
+  upcaser.start();
+  assert(upcaser instanceof Process && activeChildren().includes(upcaser as unknown as Process));
+  assertEquals([await upcaser.submit("hello"), await upcaser.submit("world")], ["HELLO", "WORLD"]);
+  assertEquals([upcaser.name, upcaser.served], ["upcaser", 2]);
+  await upcaser.requests.put(null);
+  assert(await upcaser.join({ timeout: SOON }));
+  assertEquals(upcaser.exitCode, 0);
 });
 
 // -- Families
@@ -857,6 +1016,44 @@ test("Process may start a closure that it was given", async () => {
   await joined(child);
   assert(await done.wait({ timeout: 0 }));
   assertEquals(child.exitCode, 0);
+});
+
+test("Process hands a queue that it got as an argument on to a child of its own", async () => {
+  const queue = new Queue<string>();
+  const child = new Process({
+    target: closure((queue: Queue<string>) => {
+      const child = new Process({
+        target: (queue: Queue<string>) => queue.putSync("from the grandchild"),
+        args: [queue],
+      });
+      child.start();
+      child.joinSync();
+      if (child.exitCode !== 0) throw new Error(`exit code ${child.exitCode}`);
+    }, { Process }),
+    args: [queue],
+  });
+  child.start();
+  await joined(child);
+  assertEquals([child.exitCode, queue.getNowait(), queue.empty()], [
+    0,
+    "from the grandchild",
+    true,
+  ]);
+});
+
+test("Process may make a queue, and get from it what its own child has put", async () => {
+  const got = await run(() => {
+    const queue = new Queue<number[]>();
+    const child = new Process({
+      target: (queue: Queue<number[]>) => queue.putSync([1, 2, 3]),
+      args: [queue],
+    });
+    child.start();
+    const item = queue.getSync({ timeout: 15_000 });
+    child.joinSync();
+    return [item, child.exitCode];
+  }, { Process, Queue });
+  assertEquals(got, [[1, 2, 3], 0]);
 });
 
 declare const helper: () => void;
