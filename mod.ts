@@ -6,9 +6,9 @@
  * |---|---|
  * | `./process` | {@linkcode Process}, and what a process knows of itself |
  * | `./pool` | {@linkcode Pool} |
- * | `./queue` | {@linkcode Queue} |
+ * | `./queue` | {@linkcode Queue}, {@linkcode SimpleQueue}, {@linkcode JoinableQueue}, {@linkcode Pipe}, {@linkcode wait} |
  * | `./sync` | {@linkcode Lock}, {@linkcode RLock}, {@linkcode Event} |
- * | `./shared` | {@linkcode Value} |
+ * | `./shared` | {@linkcode Value}, {@linkcode SharedArray}, {@linkcode SharedStruct} |
  * | `./target` | {@linkcode task}, {@linkcode closure}, {@linkcode transfer} |
  * | `./errors` | the errors of all of them |
  *

@@ -29,13 +29,15 @@ import {
   TERMINATED,
   wasInterrupted,
 } from "./memory/control.ts";
+import { registerWaitable } from "./memory/readiness.ts";
 import { checkTimeout, within } from "./memory/timeout.ts";
 import { PENDING, waitSync } from "./memory/wait.ts";
 import { runtime } from "./runtime/mod.ts";
+import type { Passage } from "./wire/codec/shareable.ts";
 import { registerExports } from "./wire/target/exports.ts";
 import { pack } from "./wire/packet.ts";
 import type { CallPayload, SourceRef, TargetRef } from "./wire/protocol.ts";
-import { closed, ownName, spawn, stop } from "./wire/spawn.ts";
+import { closed, dropPid, ownName, spawn, stop, takePid } from "./wire/spawn.ts";
 import { describeTarget } from "./wire/target/target_ref.ts";
 import type { Target } from "./target.ts";
 import { WORKER_URL } from "./_worker.ts";
@@ -209,21 +211,33 @@ export class Process<Args extends unknown[] = unknown[]> implements AsyncDisposa
     }
     const target = this.#target as TargetRef;
     const plain = plainCall(target, this.#args as Args, this.#transfer);
-    const transfer: Transferable[] = [];
-    const payload: CallPayload | null = plain !== null ? null : {
-      kind: "call",
-      target: pack(target, "scope", transfer),
-      args: pack(this.#args, "args", transfer, this.#transfer),
-    };
-    this.#pid = spawn({
-      module: WORKER_URL,
-      name: this.#name,
-      identity: this.#identity,
-      daemon: this.#daemon,
-      plain,
-      payload,
-      transfer,
-    });
+    const passages: Passage[] = [];
+    const pid = takePid(this.#name);
+    try {
+      const transfer: Transferable[] = [];
+      const destination = { to: pid, passages };
+      const payload: CallPayload | null = plain !== null ? null : {
+        kind: "call",
+        target: pack(target, "scope", transfer, [], destination),
+        args: pack(this.#args, "args", transfer, this.#transfer, destination),
+      };
+      spawn({
+        pid,
+        module: WORKER_URL,
+        name: this.#name,
+        identity: this.#identity,
+        daemon: this.#daemon,
+        plain,
+        payload,
+        transfer,
+      });
+    } catch (error) {
+      dropPid(pid);
+      for (const passage of passages) passage.lost?.();
+      throw error;
+    }
+    this.#pid = pid;
+    for (const passage of passages) passage.sent?.();
     this.#args = undefined;
     this.#target = undefined;
     children.add(this as unknown as Process<never>);
@@ -317,6 +331,10 @@ export class Process<Args extends unknown[] = unknown[]> implements AsyncDisposa
     }
     this.#closed = true;
     children.delete(this as unknown as Process<never>);
+  }
+
+  static {
+    registerWaitable(Process, (process: Process) => endOf(process.#checkStarted("wait for")));
   }
 
   /** Joins the process if it was started. */

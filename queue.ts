@@ -1,5 +1,5 @@
 /**
- * Queues between processes.
+ * Queues and pipes between processes, and waiting for several things at once.
  *
  * @example A producer and a consumer
  * ```ts no-eval
@@ -26,8 +26,11 @@ import {
   type WaitOptions,
   type WaitSyncOptions,
 } from "./errors.ts";
-import { CLOSED, DONE, type Item, Ring, type RingResult } from "./memory/ring.ts";
-import { RingGet, RingPut } from "./memory/ring_wait.ts";
+import { checkCapacity } from "./memory/capacity.ts";
+import { Ledger } from "./memory/joinable.ts";
+import { registerWaitable } from "./memory/readiness.ts";
+import { CLOSED, DONE, type Item, Ring, type RingOptions, type RingResult } from "./memory/ring.ts";
+import { RingGet, RingPut, RingReady, type RingSource } from "./memory/ring_wait.ts";
 import { checkTimeout } from "./memory/timeout.ts";
 import { Line, PENDING, waitSync } from "./memory/wait.ts";
 import { encode } from "./wire/codec/codec.ts";
@@ -36,6 +39,14 @@ import { discard, fromInbox, fromInboxSync, toItem } from "./wire/packet.ts";
 import { registerShareable } from "./wire/codec/shareable.ts";
 
 export type { WaitOptions, WaitSyncOptions };
+export {
+  Connection,
+  Pipe,
+  type PipeOptions,
+  type RecvBytesOptions,
+  type RecvBytesSyncOptions,
+  wait,
+} from "./connection.ts";
 
 /** Options of a {@linkcode Queue}. */
 export interface QueueOptions {
@@ -55,18 +66,22 @@ export interface QueueOptions {
 }
 
 const DEFAULT_CAPACITY = 16 * 2 ** 20;
-const MAX_CAPACITY = 2 ** 30;
 const ENCODE_OPTIONS = { root: "item" };
 
 /** Options of a handle on a queue that another process has made; not for users. */
 class AdoptOptions implements QueueOptions {
   readonly maxSize = 0;
   readonly buffer: SharedArrayBuffer;
+  readonly ledger: SharedArrayBuffer | undefined;
 
-  constructor(buffer: SharedArrayBuffer) {
+  constructor(buffer: SharedArrayBuffer, ledger?: SharedArrayBuffer) {
     this.buffer = buffer;
+    this.ledger = ledger;
   }
 }
+
+let ringOf: (queue: Queue) => Ring;
+let getThrough: (queue: Queue, source: RingSource) => void;
 
 /**
  * A first-in-first-out queue; shareable. Many producers and consumers, in any process.
@@ -94,17 +109,13 @@ class AdoptOptions implements QueueOptions {
  */
 export class Queue<T = unknown> implements AsyncIterable<T> {
   readonly #ring: Ring;
-  readonly #putLine = new Line();
-  readonly #getLine = new Line();
+  /** Gives the items: the ring or, in a JoinableQueue, its ledger. */
+  #source: RingSource;
   readonly #item: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
 
   static {
-    registerShareable(
-      "Queue",
-      Queue,
-      (queue) => queue.#ring.buffer,
-      (buffer) => new Queue(new AdoptOptions(buffer as SharedArrayBuffer)),
-    );
+    ringOf = (queue) => queue.#ring;
+    getThrough = (queue, source) => void (queue.#source = source);
   }
 
   /**
@@ -116,7 +127,8 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   constructor(options: QueueOptions = {}) {
     this.#ring = options instanceof AdoptOptions
       ? Ring.attach(options.buffer)
-      : Ring.create(checkOptions(options));
+      : Ring.create(checkOptions(options, new.target.name));
+    this.#source = this.#ring;
   }
 
   /**
@@ -134,7 +146,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     const encoded = this.#encode(item, true);
     try {
       const wait = new RingPut(this.#ring, encoded);
-      checkPut(await this.#putLine.wait(wait, timeout, options.signal), timeout);
+      checkPut(await this.#ring.putLine.wait(wait, timeout, options.signal), timeout);
     } catch (error) {
       discard(encoded);
       throw error;
@@ -185,8 +197,8 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    */
   async get(options: WaitOptions = {}): Promise<T> {
     const timeout = checkTimeout(options.timeout);
-    const wait = new AsyncGet(this.#ring);
-    const outcome = await this.#getLine.wait(wait, timeout, options.signal);
+    const wait = new AsyncGet(this.#ring, this.#source);
+    const outcome = await this.#ring.getLine.wait(wait, timeout, options.signal);
     if (outcome === PENDING) throw emptyError(timeout);
     if (outcome === CLOSED) throw drainedError();
     return await outcome.value as T;
@@ -202,8 +214,8 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    */
   getSync(options?: WaitSyncOptions): T {
     const timeout = checkTimeout(options?.timeout);
-    if (this.#ring.tryGet() === DONE) return fromInboxSync(this.#ring) as T;
-    const outcome = waitSync(new SyncGet(this.#ring), timeout);
+    if (this.#source.tryGet() === DONE) return fromInboxSync(this.#ring) as T;
+    const outcome = waitSync(new SyncGet(this.#ring, this.#source), timeout);
     if (outcome === PENDING) throw emptyError(timeout);
     if (outcome === CLOSED) throw drainedError();
     return outcome.value as T;
@@ -316,18 +328,127 @@ function drainedError(): ClosedError {
   return new ClosedError("Cannot get: the queue is closed and drained");
 }
 
-function checkOptions({ maxSize = 0, capacity = DEFAULT_CAPACITY }: QueueOptions) {
+function checkOptions(
+  { maxSize = 0, capacity = DEFAULT_CAPACITY }: QueueOptions,
+  name: string,
+): RingOptions {
   if (!Number.isSafeInteger(maxSize) || maxSize < 0 || maxSize >= 2 ** 31) {
     throw new RangeError(
-      `Cannot create Queue: 'maxSize' must be an integer >= 0 and < 2^31, but is ${maxSize}`,
+      `Cannot create ${name}: 'maxSize' must be an integer >= 0 and < 2^31, but is ${maxSize}`,
     );
   }
-  if (!Number.isSafeInteger(capacity) || capacity < 1 || capacity > MAX_CAPACITY) {
-    throw new RangeError(
-      `Cannot create Queue: 'capacity' must be an integer from 1 to 2^30 bytes, but is ${capacity}`,
-    );
-  }
-  return { maxItems: maxSize, capacity };
+  return { maxItems: maxSize, capacity: checkCapacity(capacity, name) };
 }
 
-registerExports({ Queue });
+/**
+ * A {@linkcode Queue} under the name of Python's simplest one; shareable.
+ *
+ * Python's own has neither bounds nor timeouts; this one has all that a {@linkcode Queue} has.
+ *
+ * Semantics: Python's `multiprocessing.SimpleQueue`.
+ *
+ * @typeParam T What the items are.
+ */
+export class SimpleQueue<T = unknown> extends Queue<T> {}
+
+/**
+ * A queue that knows when all its items are done; shareable.
+ *
+ * **Unfinished** are the items in the queue, and those that living processes have got and not yet called
+ * {@linkcode taskDone} for. **Death.** What a process had got and not done when it died counts as
+ * finished: {@linkcode join} is not held up by more than 250 ms. **Closing** the queue does not
+ * finish what is in it.
+ *
+ * Semantics: Python's `multiprocessing.JoinableQueue`.
+ *
+ * @typeParam T What the items are.
+ *
+ * @example Usage
+ * ```ts
+ * import { JoinableQueue } from "@multiprocessing/core/queue";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const queue = new JoinableQueue<number>();
+ * await queue.put(1);
+ * assertEquals(await queue.get(), 1);
+ * assertEquals(await queue.join({ timeout: 10 }), false);
+ * queue.taskDone();
+ * assertEquals(await queue.join(), true);
+ * ```
+ */
+export class JoinableQueue<T = unknown> extends Queue<T> {
+  readonly #ledger: Ledger;
+  readonly #joinLine = new Line();
+
+  static {
+    registerShareable("JoinableQueue", JoinableQueue, (queue): unknown => [
+      ringOf(queue).buffer,
+      queue.#ledger.buffer,
+    ], (parts) => {
+      const [ring, ledger] = parts as [SharedArrayBuffer, SharedArrayBuffer];
+      return new JoinableQueue(new AdoptOptions(ring, ledger));
+    });
+  }
+
+  /**
+   * Creates an empty queue.
+   *
+   * @param options Bounds in items and in bytes.
+   * @throws {RangeError} If a bound is no whole number in range.
+   */
+  constructor(options: QueueOptions = {}) {
+    super(options);
+    const ring = ringOf(this);
+    const buffer = options instanceof AdoptOptions ? options.ledger : undefined;
+    this.#ledger = buffer === undefined ? Ledger.create(ring) : Ledger.attach(buffer, ring);
+    getThrough(this, this.#ledger);
+  }
+
+  /**
+   * Marks an item that was got as done. Called once for each, in the process that has got it or, if
+   * that has none left, in another.
+   *
+   * @throws {RangeError} If all items that were got are done.
+   */
+  taskDone(): void {
+    if (this.#ledger.done()) return;
+    throw new RangeError(
+      "Cannot mark a task as done: all that were got are; call taskDone() once for each get",
+    );
+  }
+
+  /**
+   * Waits until all items are done.
+   *
+   * @param options Timeout and signal.
+   * @returns True; false when `timeout` is over.
+   */
+  async join(options: WaitOptions = {}): Promise<boolean> {
+    const timeout = checkTimeout(options.timeout);
+    return await this.#joinLine.wait(this.#ledger.join(), timeout, options.signal) !== PENDING;
+  }
+
+  /**
+   * Waits until all items are done, blocking this thread.
+   *
+   * @param options Timeout.
+   * @returns True; false when `timeout` is over.
+   */
+  joinSync(options: WaitSyncOptions = {}): boolean {
+    return waitSync(this.#ledger.join(), checkTimeout(options.timeout)) !== PENDING;
+  }
+}
+
+function registerQueue(kind: string, ctor: new (options: QueueOptions) => Queue): void {
+  registerShareable(
+    kind,
+    ctor,
+    (queue) => ringOf(queue).buffer,
+    (buffer) => new ctor(new AdoptOptions(buffer as SharedArrayBuffer)),
+  );
+}
+
+registerQueue("Queue", Queue);
+registerQueue("SimpleQueue", SimpleQueue);
+registerWaitable(Queue, (queue) => new RingReady(ringOf(queue)));
+registerExports({ JoinableQueue, Queue, SimpleQueue });

@@ -1,7 +1,7 @@
 /**
  * Claims: which worker of a pool has taken which task, in shared memory.
  *
- * A claim is written under the ring's lock, before the commit that takes the task (see
+ * A claim is left under the ring's lock, before the commit that takes the task (see
  * {@linkcode Ring.tryGet}); so whoever looks after a death knows exactly what the dead one held.
  *
  * @module
@@ -33,7 +33,15 @@ export class Claims {
 
   /** The place where worker `slot` leaves its claims. */
   at(slot: number): Claim {
-    return { cells: this.#cells, index: slot * CLAIM_WORDS + TASK };
+    const cells = this.#cells;
+    const task = slot * CLAIM_WORDS + TASK;
+    const frame = slot * CLAIM_WORDS + FRAME;
+    return {
+      take({ a }, number) {
+        Atomics.store(cells, frame, number);
+        Atomics.store(cells, task, a);
+      },
+    };
   }
 
   /** Called by a worker that is about to take its first task. */

@@ -1,8 +1,9 @@
 import { checkAlive, isGone, ownPid } from "./control.ts";
 import { FIRST, frameBytes, Frames, type Item, LAST, payloadBytes } from "./frames.ts";
 import { wake } from "./futex.ts";
+import { Attachments, identify } from "./identity.ts";
 import { Mutex } from "./mutex.ts";
-import { PENDING } from "./wait.ts";
+import { Line, PENDING } from "./wait.ts";
 
 export type { Item };
 
@@ -23,18 +24,22 @@ export interface RingOptions {
   maxItems: number;
 }
 
-/** Where a consumer leaves word, in the same step, of what it has taken; see {@linkcode Ring.tryGet}. */
+/** Hears of what a consumer is about to take; see {@linkcode Ring.tryGet}. */
 export interface Claim {
-  cells: Int32Array;
-  /** Of two words: the item's `a`, then the number of the frame. */
-  index: number;
+  /**
+   * Called in the consumers' turn, before the commit of an item's first frame. What it throws, the get
+   * throws: the item stays.
+   *
+   * @param item The numbers and the tag are the item's; of its bytes, at most the first are there.
+   * @param frame The number of the frame.
+   */
+  take(item: Item, frame: number): void;
 }
 
 // Words of the header. What producers write and what consumers write lie on lines of their own.
 const CAPACITY = 0;
 const MAX_ITEMS = 1;
-const MAKER = 2;
-const SERIAL = 3;
+const IDENTITY = 2;
 const PUT_LOCK = 16;
 const PUTS = 17;
 const GETTERS_ASLEEP = 18;
@@ -99,8 +104,11 @@ export class Ring {
   /** Frames of the stream that this object is amid of getting. */
   #parts: Uint8Array[] | undefined;
 
+  /** The asynchronous waiters of this process. */
+  readonly putLine: Line = new Line();
+  readonly getLine: Line = new Line();
   /** The large item that this process is amid of putting. */
-  streamer: { attempt(): RingResult } | undefined;
+  streamer: { attempt(): RingResult; cancel(): void } | undefined;
 
   private constructor(buffer: SharedArrayBuffer) {
     this.buffer = buffer;
@@ -120,14 +128,7 @@ export class Ring {
   /** The ring in a buffer: always the same object for the same ring, so that it knows its process's streams. */
   static attach(buffer: SharedArrayBuffer): Ring {
     const cells = new Int32Array(buffer, 0, HEADER_WORDS);
-    const id = `${cells[MAKER]}:${cells[SERIAL]}`;
-    let ring = attached.get(id)?.deref();
-    if (ring === undefined) {
-      ring = new Ring(buffer);
-      attached.set(id, new WeakRef(ring));
-      forgotten.register(ring, id);
-    }
-    return ring;
+    return attachments.get(cells, IDENTITY, () => new Ring(buffer));
   }
 
   /** The number of items; exact. */
@@ -160,11 +161,31 @@ export class Ring {
     return Atomics.load(this.cells, GETS);
   }
 
+  /** Differs whenever frames have been put. */
+  get putNumber(): number {
+    return Atomics.load(this.cells, PUTS);
+  }
+
   /** Ends all puts; gets drain what is there. */
   close(): void {
     Atomics.or(this.cells, PUTS, CLOSED_BIT);
+    this.wakeAll();
+  }
+
+  /** Wakes all who wait, for them to look again. */
+  wakeAll(): void {
     wake(this.cells, PUTS);
     wake(this.cells, GETS);
+  }
+
+  /** Whether a get would not have to wait: for an item, part of a large one, or the end. */
+  ready(): true | typeof PENDING {
+    const { cells } = this;
+    this.dropOrphans();
+    const puts = Atomics.load(cells, PUTS);
+    if ((puts & CLOSED_BIT) !== 0 || this.size > 0) return true;
+    const begun = framesBetween(Atomics.load(cells, GETS), puts) > 0 && this.#streaming();
+    return begun ? true : this.#sleepOn(PUTS, puts, GETTERS_ASLEEP);
   }
 
   /** Whether an item of `length` bytes goes in as one frame. */
@@ -240,7 +261,7 @@ export class Ring {
   /**
    * Takes the next item into the {@linkcode inbox}.
    *
-   * @param claim Written before the commit: the item is this process's if and only if the frame's
+   * @param claim Called before the commit: the item is this process's if and only if the frame's
    * number is below {@linkcode frameNumber}, and no later claim of a living process bears it.
    */
   tryGet(claim?: Claim): RingResult {
@@ -293,6 +314,11 @@ export class Ring {
     if (!done) this.#parts = undefined;
     if (this.#parts === undefined) this.#getLock.release();
     if (Atomics.load(this.cells, PUTTERS_ASLEEP) > 0) wake(this.cells, GETS);
+  }
+
+  /** Gives up the large item that this process is amid of getting. */
+  abandonGet(): void {
+    if (this.#parts !== undefined) this.#endGet(false);
   }
 
   /** Whether this process is amid a large item, which a timeout or a signal cannot undo any more. */
@@ -378,22 +404,38 @@ export class Ring {
     return seen === puts ? DONE : CLOSED;
   }
 
+  /** Drops what is left of a large item whose consumer has died amid it. */
+  dropOrphans(): void {
+    const gets = Atomics.load(this.cells, GETS);
+    if (framesBetween(gets, Atomics.load(this.cells, PUTS)) === 0) return;
+    // Out of turn, so that it may be wrong; in its turn #drop() looks again.
+    const flags = this.#frames.flagsAt(this.#record(HEAD, gets, 0));
+    if ((flags & FIRST) === 0) this.#drop(FIRST);
+  }
+
   /**
    * Frees the room of large items that were given up, if the ring holds nothing else. `PUT_LOCK` is
    * held, and no stream has begun.
    */
   #dropRests(): boolean {
+    return this.size === 0 && this.#drop(0);
+  }
+
+  /** Drops frames up to one with any of the flags `end`, unless somebody is amid a get. */
+  #drop(end: number): boolean {
     const { cells } = this;
-    if (this.size !== 0 || this.#getLock.tryAcquire() === undefined) return false;
+    if (this.#getLock.tryAcquire() === undefined) return false;
     const puts = Atomics.load(cells, PUTS);
     for (let gets = Atomics.load(cells, GETS); framesBetween(gets, puts) > 0;) {
       const head = this.#record(HEAD, gets, 0);
       const items = this.#record(HEAD, gets, 1);
+      const flags = this.#frames.flagsAt(head);
+      if ((flags & end) !== 0) break;
       this.#writeRecord(
         HEAD,
         gets + COUNT_STEP,
         head + frameBytes(this.#frames.lengthAt(head)),
-        items,
+        (flags & LAST) !== 0 ? items + 1 : items,
       );
       this.#commitGet(gets);
       gets = (gets + COUNT_STEP) | 0;
@@ -442,10 +484,7 @@ export class Ring {
       const orphan = (flags & FIRST) === 0 && this.#parts === undefined;
       if (!orphan) this.#take(head, length);
       // With the first frame: who dies amid a large item has taken it from everybody.
-      if (claim !== undefined && (flags & FIRST) !== 0) {
-        Atomics.store(claim.cells, claim.index + 1, gets);
-        Atomics.store(claim.cells, claim.index, inbox.a);
-      }
+      if (claim !== undefined && (flags & FIRST) !== 0) claim.take(inbox, gets);
       this.#writeRecord(
         HEAD,
         gets + COUNT_STEP,
@@ -500,11 +539,7 @@ function framesBetween(gets: number, puts: number): number {
   return (puts - gets) >>> 1;
 }
 
-const attached = new Map<string, WeakRef<Ring>>();
-const forgotten = new FinalizationRegistry<string>((id) => {
-  if (attached.get(id)?.deref() === undefined) attached.delete(id);
-});
-let serial = 0;
+const attachments = new Attachments<Ring>();
 
 function newRingBuffer({ capacity, maxItems }: RingOptions): SharedArrayBuffer {
   let size = MIN_CAPACITY;
@@ -513,7 +548,6 @@ function newRingBuffer({ capacity, maxItems }: RingOptions): SharedArrayBuffer {
   const cells = new Int32Array(buffer);
   cells[CAPACITY] = size;
   cells[MAX_ITEMS] = maxItems;
-  cells[MAKER] = ownPid;
-  cells[SERIAL] = ++serial;
+  identify(cells, IDENTITY);
   return buffer;
 }

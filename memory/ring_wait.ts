@@ -26,6 +26,11 @@ abstract class RingWait {
   }
 }
 
+/** What takes items out of a ring: itself, or what keeps account of them. */
+export interface RingSource {
+  tryGet(): RingResult;
+}
+
 /** A put that waits for room, and streams an item that is too large for one frame. */
 export class RingPut extends RingWait implements Attempt<typeof DONE | typeof CLOSED> {
   readonly #item: Item;
@@ -68,6 +73,14 @@ export class RingPut extends RingWait implements Attempt<typeof DONE | typeof CL
  * @typeParam T What the ring's inbox is turned into, at once.
  */
 export abstract class RingGet<T> extends RingWait implements Attempt<T | typeof CLOSED> {
+  readonly #source: RingSource;
+
+  /** @param source Through what items are got, if not from the ring at once. */
+  constructor(ring: Ring, source: RingSource = ring) {
+    super(ring);
+    this.#source = source;
+  }
+
   get inFlight(): boolean {
     return this.ring.amidStream;
   }
@@ -77,10 +90,17 @@ export abstract class RingGet<T> extends RingWait implements Attempt<T | typeof 
   }
 
   attempt(): T | typeof CLOSED | typeof PENDING {
-    const result = this.ring.tryGet();
+    const result = this.#source.tryGet();
     return result === DONE ? this.takeInbox() : result;
   }
 
   /** Takes the item out of the inbox, before the next get puts another there. */
   protected abstract takeInbox(): T;
+}
+
+/** A wait until a get would not have to wait. It takes nothing. */
+export class RingReady extends RingWait implements Attempt<true> {
+  attempt(): true | typeof PENDING {
+    return this.ring.ready();
+  }
 }

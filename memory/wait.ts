@@ -27,6 +27,9 @@ const SERVICE_MS = 10;
 /** Who blocks a thread in which a large item is on its way goes on with that this often. */
 const IN_FLIGHT_MS = 1;
 
+/** Asynchronous sleeps of this thread, also those that nobody waits for any more. */
+let napping = 0;
+
 let serve: () => void = () => {};
 
 /** Sets what the main process does from time to time while it blocks. */
@@ -41,7 +44,7 @@ export function onBlocked(service: () => void): void {
  */
 export function waitSync<T>(wait: Attempt<T>, timeout = Infinity): T | typeof PENDING {
   checkAlive();
-  const slice = bootRecord === undefined || pumping.size > 0 ? SERVICE_MS : SLICE_MS;
+  const slice = bootRecord === undefined || napping > 0 ? SERVICE_MS : SLICE_MS;
   const deadline = performance.now() + timeout;
   for (;;) {
     let outcome = wait.attempt();
@@ -203,7 +206,9 @@ export class Line {
 export async function nap(spot: SleepSpot): Promise<SleepResult> {
   const { cells, index, expected, sleepers, patience = SLICE_MS } = spot;
   if (sleepers !== undefined) Atomics.add(cells, sleepers, 1);
+  napping++;
   const result = await sleep(cells, index, expected, patience);
+  napping--;
   if (sleepers !== undefined) Atomics.sub(cells, sleepers, 1);
   return result;
 }

@@ -35,6 +35,8 @@ export interface RuntimeAdapter {
   readonly name: RuntimeName;
   /** The runtime's version, such as `"2.9.5"`. */
   readonly version: string;
+  /** Whether the thread of a worker has stopped when its end is reported. */
+  readonly endIsFinal: boolean;
   /** CPUs that this process may use, at least 1. */
   cpuCount(): number;
   /**

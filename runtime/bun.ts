@@ -13,6 +13,7 @@ interface BunWorker extends Worker {
 export const bun: RuntimeAdapter = {
   name: "bun",
   version: process.versions.bun ?? "unknown",
+  endIsFinal: true,
   cpuCount: availableParallelism,
   entryText: (boot) =>
     `addEventListener("message", (event) => (${boot})(event.data, (${inside})()), { once: true });`,

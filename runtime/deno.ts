@@ -13,6 +13,8 @@ import { NODE_MESSAGE, startNodeWorker } from "./node_worker.ts";
 export const deno: RuntimeAdapter = {
   name: "deno",
   version: process.versions.deno ?? "unknown",
+  // terminate() reports the end at once, while the thread may still run.
+  endIsFinal: false,
   cpuCount: () => navigator.hardwareConcurrency,
   entryText: (boot) => `${NODE_MESSAGE}(${boot})(message, (${inside})());`,
   startWorker: startNodeWorker,

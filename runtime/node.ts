@@ -16,6 +16,7 @@ if (!process.env.NODE_V8_COVERAGE) enableCompileCache();
 export const node: RuntimeAdapter = {
   name: "node",
   version: process.versions.node,
+  endIsFinal: true,
   cpuCount: availableParallelism,
   entryText: (boot) => `${NODE_MESSAGE}${CACHE}(${boot})(message, (${inside})());`,
   startWorker: startNodeWorker,

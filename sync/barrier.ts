@@ -83,11 +83,14 @@ export class Barrier {
     registerShareable(
       "Barrier",
       Barrier,
-      (barrier): BarrierParts => ({
-        buffer: barrier.#state.buffer,
-        timeout: barrier.#timeout ?? null,
-        action: barrier.#ref,
-      }),
+      (barrier, { to }): BarrierParts => {
+        if (to !== undefined) barrier.#state.expect(to);
+        return {
+          buffer: barrier.#state.buffer,
+          timeout: barrier.#timeout ?? null,
+          action: barrier.#ref,
+        };
+      },
       (parts) => new Barrier(1, new AdoptOptions(parts as BarrierParts)),
     );
   }

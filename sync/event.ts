@@ -1,6 +1,7 @@
 import type { WaitOptions, WaitSyncOptions } from "../errors.ts";
 import { checkAlive } from "../memory/control.ts";
 import { EventFlag } from "../memory/event_flag.ts";
+import { registerWaitable } from "../memory/readiness.ts";
 import { checkTimeout } from "../memory/timeout.ts";
 import { Line, PENDING, waitSync } from "../memory/wait.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
@@ -35,6 +36,7 @@ export class Event {
       event.#flag = new EventFlag(parts as SharedArrayBuffer);
       return event;
     });
+    registerWaitable(Event, (event: Event) => event.#flag.waiter());
   }
 
   /**

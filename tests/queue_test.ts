@@ -19,7 +19,7 @@ import { Queue } from "../queue.ts";
 import { closure, type Target } from "../target.ts";
 
 /** Nothing here takes longer than this, on a busy machine either. */
-const DEADLINE = 8_000;
+const DEADLINE = 15_000;
 
 /** The smallest capacity there is: items of more than a quarter of it are streamed. */
 const SMALL = 4096;
@@ -651,6 +651,34 @@ test("Queue handles of the same queue, decoded twice in one process, share its s
   assertEquals(await results.get({ timeout: DEADLINE }), [true, 1, 1, 1]);
   assertEquals(drain(queue), ["small"]);
   await ended(child);
+});
+
+test("Queue handles of the same queue in one process: waits are served in the order of asking", async () => {
+  const one = new Queue<number>({ maxSize: 1 });
+  const carrier = new Queue<Queue<number>>();
+  carrier.putSync(one);
+  const two = carrier.getSync();
+  const gets = Array.from({ length: 20 }, (_, i) => (i % 2 ? one : two).get({ timeout: DEADLINE }));
+  const puts = Array.from({ length: 40 }, (_, i) => (i % 3 ? one : two).put(i));
+  assertEquals(await Promise.all(gets), Array.from({ length: 20 }, (_, i) => i));
+  const rest: number[] = [];
+  while (rest.length < 20) rest.push(await one.get({ timeout: DEADLINE }));
+  await Promise.all(puts);
+  assertEquals(rest, Array.from({ length: 20 }, (_, i) => 20 + i));
+});
+
+test("Queue gives what the parent has put before what the child puts then", async () => {
+  const queue = new Queue<number>();
+  for (let i = 0; i < 10; i++) queue.putSync(i);
+  await ended(start(closure(() => {
+    for (let i = 10; i < 20; i++) queue.putSync(i);
+  }, { queue })));
+  assertEquals(drain(queue), Array.from({ length: 20 }, (_, i) => i));
+});
+
+test("Queue works while a module is being imported", async () => {
+  const { got } = await import("./fixtures/queue_while_imported.ts");
+  assertEquals(got, ["knock", "knock"]);
 });
 
 // -- Large items

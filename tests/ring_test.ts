@@ -12,7 +12,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { ownPid } from "../memory/control.ts";
-import { CLOSED, DONE, type Item, Ring, type RingResult } from "../memory/ring.ts";
+import { type Claim, CLOSED, DONE, type Item, Ring, type RingResult } from "../memory/ring.ts";
 import { RingGet, RingPut } from "../memory/ring_wait.ts";
 import { PENDING } from "../memory/wait.ts";
 
@@ -493,10 +493,20 @@ test("RingPut.cancel() does nothing to a stream that is not its own", () => {
 
 // -- Claims
 
+/** A claim that writes the item's `a` and the number of its frame. */
+function claimAt(cells: Int32Array, index: number): Claim {
+  return {
+    take({ a }, frame) {
+      Atomics.store(cells, index + 1, frame);
+      Atomics.store(cells, index, a);
+    },
+  };
+}
+
 test("Ring.tryGet() writes the claim of an item, and nothing if there is none", () => {
   const ring = create();
   const cells = new Int32Array(new SharedArrayBuffer(16));
-  const claim = { cells, index: 1 };
+  const claim = claimAt(cells, 1);
   assertStrictEquals(ring.tryGet(claim), PENDING);
   assertEquals([...cells], [0, 0, 0, 0]);
   for (let seed = 11; seed < 14; seed++) put(ring, 10, seed);
@@ -511,7 +521,7 @@ test("Ring.tryGet() writes the claim of an item, and nothing if there is none", 
 test("Ring.tryGet() claims a large item with its first frame, and never the rest of one", () => {
   const ring = create();
   const cells = new Int32Array(new SharedArrayBuffer(8));
-  const claim = { cells, index: 0 };
+  const claim = claimAt(cells, 0);
   const sending = new RingPut(ring, item(3 * STEP, 5));
   assertStrictEquals(sending.attempt(), DONE);
   const dead = elsewhere(ring);

@@ -5,23 +5,36 @@
  */
 
 import type { Item, Ring } from "../memory/ring.ts";
-import { decode, encode, encodeThrown } from "./codec/codec.ts";
+import { decode, encode, encodeThrown, passagesOf } from "./codec/codec.ts";
+import type { Destination, Passage } from "./codec/shareable.ts";
 import { deposit, fetch, fetchSync, withdraw } from "./exchange.ts";
 import type { Encoded, Packed } from "./protocol.ts";
 
 const TOKEN_BYTES = 8;
 
+/** What depends on the items with attachments that are on their way into a ring. */
+const passages = new WeakMap<Item, readonly Passage[]>();
+
 /** The tag of an item whose attachments lie at the exchange, under the token behind its bytes. */
 export const WITH_TOKEN = 1;
 
-/** Encodes a value for a port. Adds what must be moved to `transfer`. */
+/** The tag of an item that is bytes, and no encoded value; their number is its `a`. */
+export const RAW = 2;
+
+/**
+ * Encodes a value for a port. Adds what must be moved to `transfer`, and what depends on the message to
+ * the destination's passages.
+ */
 export function pack(
   value: unknown,
   root: string,
   transfer: Transferable[],
   moved: readonly Transferable[] = [],
+  destination?: Destination,
 ): Packed {
-  return keep(encode(value, { root, transfer: moved }), transfer);
+  const encoded = encode(value, { root, transfer: moved, to: destination?.to });
+  destination?.passages.push(...passagesOf(encoded));
+  return keep(encoded, transfer);
 }
 
 /** Like {@linkcode pack}, for what was thrown; never fails. */
@@ -51,7 +64,8 @@ export function toItem(encoded: Encoded, item: Item): void {
   if (encoded.attachments.length > 0) appendToken(encoded, item);
 }
 
-function appendToken({ attachments, transfer }: Encoded, item: Item): void {
+function appendToken(encoded: Encoded, item: Item): void {
+  const { attachments, transfer } = encoded;
   const bytes = new Uint8Array(item.length + TOKEN_BYTES);
   bytes.set(item.bytes.subarray(0, item.length));
   const token = deposit(attachments.slice(), transfer.slice());
@@ -59,22 +73,42 @@ function appendToken({ attachments, transfer }: Encoded, item: Item): void {
   item.bytes = bytes;
   item.length = bytes.length;
   item.tag = WITH_TOKEN;
+  passages.set(item, passagesOf(encoded));
 }
 
 /** Undoes {@linkcode toItem} for an item that was put nowhere. */
 export function discard(item: Item): void {
-  if (item.tag === WITH_TOKEN) withdraw(tokenOf(item));
+  if (item.tag !== WITH_TOKEN) return;
+  withdraw(tokenOf(item));
+  for (const passage of passages.get(item) ?? []) passage.lost?.();
+}
+
+/** Makes bytes ready for a ring as they are. */
+export function toRawItem(bytes: Uint8Array, item: Item): void {
+  item.bytes = bytes;
+  item.length = bytes.length;
+  item.tag = RAW;
+  item.a = bytes.length;
+}
+
+/** Copies the bytes of tag {@linkcode RAW} out of a ring's inbox. */
+export function rawInbox({ inbox }: Ring): Uint8Array {
+  return inbox.bytes.slice(0, inbox.length);
 }
 
 /** Decodes what a ring's inbox holds, blocking if there are attachments to fetch. */
-export function fromInboxSync({ inbox }: Ring): unknown {
+export function fromInboxSync(ring: Ring): unknown {
+  const { inbox } = ring;
+  if (inbox.tag === RAW) return rawInbox(ring);
   if (inbox.tag !== WITH_TOKEN) return decode(inbox.bytes, 0, inbox.length, []);
   const { bytes, token } = detach(inbox);
   return decode(bytes, 0, bytes.length, fetchSync(token));
 }
 
 /** Decodes what a ring's inbox holds: at once, or as a promise if there are attachments to fetch. */
-export function fromInbox({ inbox }: Ring): unknown | Promise<unknown> {
+export function fromInbox(ring: Ring): unknown | Promise<unknown> {
+  const { inbox } = ring;
+  if (inbox.tag === RAW) return rawInbox(ring);
   if (inbox.tag !== WITH_TOKEN) return decode(inbox.bytes, 0, inbox.length, []);
   const { bytes, token } = detach(inbox);
   return fetch(token).then((attachments) => decode(bytes, 0, bytes.length, attachments));

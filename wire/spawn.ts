@@ -29,6 +29,8 @@ import type { StartRequest, StopRequest } from "./protocol.ts";
 
 /** What to start. */
 export interface SpawnOptions {
+  /** Its pid, if {@linkcode takePid} has given one. */
+  pid?: number;
   /** URL of the worker module. */
   module: string;
   name: string;
@@ -62,9 +64,7 @@ export const ownName: string = bootRecord?.start.name ?? "MainProcess";
  * @throws {ProcessError} If this process may not start any, or not now.
  */
 export function spawn(options: SpawnOptions): number {
-  const { transfer, ...rest } = options;
-  checkMayStart(options.name);
-  const pid = newPid();
+  const { pid = takePid(options.name), transfer, ...rest } = options;
   const record: StartRecord = {
     key: BOOT_KEY,
     control: controlBuffer,
@@ -77,10 +77,26 @@ export function spawn(options: SpawnOptions): number {
   try {
     request({ kind: "start", record, transfer }, transfer);
   } catch (error) {
-    endProcess(pid, 1, true);
+    dropPid(pid);
     throw error;
   }
   return pid;
+}
+
+/**
+ * Takes the pid of a process that is about to be started, for what must know it before. It counts as
+ * alive: if nothing comes of it, {@linkcode dropPid} it.
+ *
+ * @throws {ProcessError} If this process may not start any, or not now.
+ */
+export function takePid(name: string): number {
+  checkMayStart(name);
+  return newPid();
+}
+
+/** The process will not be started: whoever waits for it hears of its end. */
+export function dropPid(pid: number): void {
+  endProcess(pid, 1, true);
 }
 
 /**
@@ -143,7 +159,8 @@ function start({ record, transfer }: StartRequest): void {
     onExit(code, error) {
       workers.delete(pid);
       // On every orderly way out the worker itself has marked its end, and said why.
-      if (endProcess(pid, code, true) && error !== undefined) {
+      const gone = runtime.endIsFinal || isAlive(pid);
+      if (endProcess(pid, code, gone) && error !== undefined) {
         console.error(`Process ${record.name} (pid ${pid}) was lost:`, error);
       }
       closeLink(pid);

@@ -32,6 +32,7 @@ import { describe } from "./error_envelope.ts";
 import { GraphReader, GraphWriter } from "./graph.ts";
 import { hasNumbersOnly, isDense, isPlainPrimitive, TreeCheck } from "./plain.ts";
 import type { Encoded } from "../protocol.ts";
+import type { Passage } from "./shareable.ts";
 import { viewClass, viewNumber } from "./views.ts";
 
 const UNDEFINED = 0;
@@ -60,6 +61,8 @@ export interface EncodeOptions {
   root?: string;
   /** Buffers, ports and streams that are moved rather than copied. */
   transfer?: readonly Transferable[];
+  /** The pid of the process that the value is for, if that is known. */
+  to?: number | undefined;
 }
 
 // Without records a map is an object to msgpackr, and small values need no code made for them; with
@@ -285,8 +288,15 @@ function tree(value: unknown, packr: Packr): Encoded {
   return handOut(plain, plain.length);
 }
 
-function graph(value: unknown, { root = "value", transfer = [] }: EncodeOptions): Encoded {
-  const writer = new GraphWriter(root);
+const passages = new WeakMap<unknown[], Passage[]>();
+
+/** What depends on how an encoded value fares. */
+export function passagesOf({ attachments }: Encoded): readonly Passage[] {
+  return passages.get(attachments) ?? NONE;
+}
+
+function graph(value: unknown, { root = "value", transfer = [], to }: EncodeOptions): Encoded {
+  const writer = new GraphWriter(root, to);
   const table = treePackr.pack(writer.write(value, transfer), RESET_BUFFER_MODE);
   const length = 5 + table.length + writer.blobBytes;
   const scratch = take(length);
@@ -300,6 +310,7 @@ function graph(value: unknown, { root = "value", transfer = [] }: EncodeOptions)
     at += blob.length;
   }
   done(scratch, length);
+  if (writer.passages.length > 0) passages.set(writer.attachments, writer.passages);
   result.attachments = writer.attachments;
   result.transfer = [...writer.moved] as Transferable[];
   return result;

@@ -23,6 +23,7 @@ import { describe } from "./error_envelope.ts";
 import { kindOf } from "./kind_of.ts";
 import { ATTACHED, type Kind, KINDS, Unsendable } from "./kinds.ts";
 import { isPlainPrimitive, type PlainPrimitive } from "./plain.ts";
+import type { Destination, Passage } from "./shareable.ts";
 import { Transfer } from "./transfer.ts";
 
 /** A plain primitive or, as an array of one, the number of a node. */
@@ -50,7 +51,7 @@ interface Entry {
 const MAX_TRIALS = 100;
 
 /** Turns one value into a table. */
-export class GraphWriter {
+export class GraphWriter implements Destination {
   /** What bytes cannot hold. */
   readonly attachments: unknown[] = [];
   /** What is moved rather than copied. */
@@ -59,6 +60,10 @@ export class GraphWriter {
   readonly blobs: Uint8Array[] = [];
   /** Number of bytes in the blobs. */
   blobBytes = 0;
+  /** What depends on how the value fares. */
+  readonly passages: Passage[] = [];
+  /** The process that it is for, if that is known. */
+  readonly to: number | undefined;
   /** The step that is being taken, for the path of an error. */
   reading: Step | undefined;
 
@@ -75,9 +80,11 @@ export class GraphWriter {
    * Begins an empty table.
    *
    * @param root Names the value in errors.
+   * @param to The process that the value is for.
    */
-  constructor(root: string) {
+  constructor(root: string, to?: number) {
     this.#root = root;
+    this.to = to;
   }
 
   /**
@@ -99,8 +106,14 @@ export class GraphWriter {
       this.#expandFrom(length);
       return [root, keys, this.#entries.map((entry) => entry.node!)];
     } catch (thrown) {
+      this.#lose(0);
       throw this.#refusal(thrown);
     }
+  }
+
+  /** Gives up what depends on parts that are not sent after all. */
+  #lose(from: number): void {
+    for (const passage of this.passages.splice(from)) passage.lost?.();
   }
 
   /** The slot of a value found at `step` of the thing that is being taken apart. */
@@ -130,6 +143,7 @@ export class GraphWriter {
     const current = this.#current;
     const late = this.#late.length;
     const attached = this.attachments.length;
+    const passages = this.passages.length;
     this.#trials++;
     try {
       const slot = this.slot(value, step);
@@ -139,6 +153,7 @@ export class GraphWriter {
       for (const { source } of this.#entries.splice(length)) this.#indices.delete(source);
       this.#late.length = late;
       this.attachments.length = attached;
+      this.#lose(passages);
       return null;
     } finally {
       this.#trials--;

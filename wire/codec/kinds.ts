@@ -295,7 +295,10 @@ export const ERROR: Kind = define<Error>({
 export const SHAREABLE: Kind = define<object>({
   flatten(source, node, writer) {
     const { kind, toParts } = shareableOf(source)!;
-    node.push(writer.slot(kind), writer.slot(toParts(source), () => ` (what ${kind} is made of)`));
+    node.push(
+      writer.slot(kind),
+      writer.slot(toParts(source, writer), () => ` (what ${kind} is made of)`),
+    );
   },
   create([, kind, parts], reader) {
     const name = reader.text(kind);

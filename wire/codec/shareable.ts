@@ -6,12 +6,28 @@
  * @module
  */
 
+/** What depends on how the message fares that an instance was taken apart for. */
+export interface Passage {
+  /** Called when the process that it is for has been started. */
+  sent?(): void;
+  /** Called when it goes nowhere: something else in it cannot be sent, or there was no room. */
+  lost?(): void;
+}
+
+/** Where a message goes. */
+export interface Destination {
+  /** The process, if it is known. */
+  readonly to: number | undefined;
+  /** Takes what depends on the message. */
+  readonly passages: Passage[];
+}
+
 /** How the instances of one class cross. */
 export interface Shareable {
   /** Names the class on the wire. */
   readonly kind: string;
   /** Takes an instance apart into values that can be encoded. */
-  readonly toParts: (instance: object) => unknown;
+  readonly toParts: (instance: object, destination: Destination) => unknown;
   /** Makes an instance of the parts. */
   readonly fromParts: (parts: unknown) => object;
 }
@@ -28,14 +44,14 @@ const byKind = new Map<string, Shareable>();
  *
  * @param kind Names the class on the wire, alike in every process.
  * @param ctor The class.
- * @param toParts Takes an instance apart.
+ * @param toParts Takes an instance apart; called once for each message.
  * @param fromParts Makes an instance of the parts.
  * @throws {TypeError} If the kind is taken by another class.
  */
 export function registerShareable<T extends object>(
   kind: string,
   ctor: new (...args: never[]) => T,
-  toParts: (instance: T) => unknown,
+  toParts: (instance: T, destination: Destination) => unknown,
   fromParts: (parts: unknown) => T,
 ): void {
   const taken = byKind.get(kind);

@@ -11,7 +11,7 @@ import { CLOSED, type Item, Ring } from "../../memory/ring.ts";
 import { RingPut } from "../../memory/ring_wait.ts";
 import { Line, nap, PENDING } from "../../memory/wait.ts";
 import { hold, wrapPort, yieldLoop } from "../../runtime/mod.ts";
-import { encode, encodeThrown } from "../codec/codec.ts";
+import { encode, encodeThrown, passagesOf } from "../codec/codec.ts";
 import { Functions } from "./functions.ts";
 import { fromInbox, packThrown, toItem } from "../packet.ts";
 import type { Encoded, LastWords, TaskLoopPayload } from "../protocol.ts";
@@ -185,7 +185,7 @@ class TaskLoop {
 /** Why a value cannot be sent; undefined if it can. */
 function unsendable(value: unknown, options = RESULT): unknown {
   try {
-    encode(value, options);
+    for (const passage of passagesOf(encode(value, options))) passage.lost?.();
     return undefined;
   } catch (reason) {
     return reason;
