@@ -21,6 +21,9 @@ export interface Attempt<T> extends SleepSpot {
   readonly committed?: boolean;
   /** Whether others wait for this wait to go on: who blocks this thread goes on with it meanwhile. */
   readonly inFlight?: boolean;
-  /** Called when the wait is given up: leaves the state as if it had never begun. */
-  cancel?(): void;
+  /**
+   * Called when the wait is given up: leaves the state as if it had never begun. If it is too late for
+   * that, returns the outcome.
+   */
+  cancel?(): T | undefined | void;
 }

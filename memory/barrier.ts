@@ -127,8 +127,8 @@ export class BarrierState extends Monitor {
   expect(pid: number): void {
     if (this.#roster.find(pid) !== undefined) return;
     this.inTurn(() => {
-      const own = this.#roster.enter(pid);
-      Atomics.store(this.cells, own + EXPECTED, 1);
+      this.#forgetTheWell();
+      Atomics.store(this.cells, this.#roster.enter(pid) + EXPECTED, 1);
       const { first, end, step } = this.#roster;
       for (let entry = first; entry < end; entry += step) {
         if (!this.#isMissed(entry, this.#roster.pidAt(entry))) continue;
@@ -150,10 +150,14 @@ export class BarrierState extends Monitor {
     return arrival;
   }
 
-  /** The action is done: all pass, unless the barrier was broken or reset meanwhile. */
-  complete(arrival: Arrival): number | typeof BREAK {
+  /** The action is done, or has thrown: all pass, unless the barrier was broken or reset meanwhile. */
+  complete(arrival: Arrival, failed = false): number | typeof BREAK {
     this.inTurn(() => {
-      if (this.#kind === ACTING && Atomics.load(this.cells, ACTOR) === ownPid) this.#release();
+      this.#finish();
+      this.#collect();
+      if (arrival.outcome !== undefined) return;
+      if (failed) this.#break();
+      else this.#release();
       this.#collect();
     });
     return arrival.outcome ?? BREAK;
@@ -188,7 +192,8 @@ export class BarrierState extends Monitor {
     if (this.#kind === ACTING) return PENDING;
     // Also those that came while an action ran: only the first of this process's waits is tried.
     for (const each of this.#arrivals) if (!each.arrived) this.#count(each);
-    if (this.waiting < this.parties) return PENDING;
+    // Those that came before it take the round; they are woken by what has let them in.
+    if (this.waiting < this.parties || !arrival.arrived) return PENDING;
     if (acts) {
       Atomics.store(this.cells, ACTOR, ownPid);
       this.#become(ACTING);
@@ -205,13 +210,18 @@ export class BarrierState extends Monitor {
     arrival.arrived = true;
   }
 
-  #withdraw(arrival: Arrival): void {
-    this.inTurn(() => {
+  /** Takes a party back. Returns its outcome if its round is over. */
+  #withdraw(arrival: Arrival): number | typeof BREAK | undefined {
+    return this.inTurn(() => {
       this.#finish();
       this.#collect();
-      if (arrival.outcome !== undefined) return;
-      if (arrival.arrived) Atomics.sub(this.cells, this.#roster.own() + WAITING, 1);
+      if (arrival.outcome !== undefined) return arrival.outcome;
+      // All had come: with one less, none may pass.
+      if (arrival.arrived && this.#kind === ACTING) this.#break();
+      else if (arrival.arrived) Atomics.sub(this.cells, this.#roster.own() + WAITING, 1);
+      this.#collect();
       this.#leave(arrival, BREAK);
+      return undefined;
     });
   }
 
@@ -240,12 +250,20 @@ export class BarrierState extends Monitor {
     if (this.#kind !== FILLING && this.#kind !== ACTING) return false;
     let hopeless = this.#kind === ACTING && !isAlive(Atomics.load(this.cells, ACTOR));
     this.#each((entry, pid) => {
-      if (isAlive(pid)) return;
-      if (this.#waitingAt(entry) > 0 || this.#isMissed(entry, pid)) hopeless = true;
-      // What it never took must not keep its place.
-      else this.cells.fill(0, entry + 1, entry + 1 + ENTRY_WORDS);
+      if (!isAlive(pid) && (this.#waitingAt(entry) > 0 || this.#isMissed(entry, pid))) {
+        hopeless = true;
+      }
     });
+    if (!hopeless) this.#forgetTheWell();
     return hopeless;
+  }
+
+  /** What those who have ended well never took must not keep their places. */
+  #forgetTheWell(): void {
+    this.#each((entry, pid) => {
+      if (isAlive(pid) || this.#waitingAt(entry) > 0 || this.#isMissed(entry, pid)) return;
+      this.cells.fill(0, entry + 1, entry + 1 + ENTRY_WORDS);
+    });
   }
 
   /** Whether the process of an entry crashed, and nobody has come in its place. */
@@ -257,8 +275,10 @@ export class BarrierState extends Monitor {
   #release(): void {
     let index = 0;
     this.#each((entry) => {
-      Atomics.store(this.cells, entry + BASE, index);
-      index += this.#waitingAt(entry);
+      const waiting = this.#waitingAt(entry);
+      // Who has not looked yet must still find the index of its own round.
+      if (waiting > 0) Atomics.store(this.cells, entry + BASE, index);
+      index += waiting;
     });
     this.#become(RELEASING);
     this.#finish();

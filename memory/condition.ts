@@ -1,5 +1,5 @@
 import type { Attempt } from "./attempt.ts";
-import { isAlive } from "./control.ts";
+import { isAlive, ownPid } from "./control.ts";
 import { wake } from "./futex.ts";
 import { Attachments } from "./identity.ts";
 import type { Mutex } from "./mutex.ts";
@@ -72,6 +72,8 @@ export class ConditionState extends Monitor {
    */
   enlist(lock: Mutex): ConditionWait {
     return this.inTurn(() => {
+      // What the dead were granted is others', before this process may take their place.
+      if (this.#roster.find(ownPid) === undefined) this.#inherit();
       const own = this.#roster.own();
       Atomics.add(this.cells, own + WAITING, 1);
       const wait = new ConditionWait(this, own + GRANTED, lock);
@@ -80,16 +82,27 @@ export class ConditionState extends Monitor {
     });
   }
 
+  /** Ends a wait as if it had never been: a notification that it has got is another's. */
+  cancel(wait: ConditionWait): void {
+    this.inTurn(() => {
+      // First to another, so that it is not lost if this process dies between the two.
+      if (this.isGranted(wait)) this.#grant(1);
+      this.#end(wait);
+    });
+  }
+
   /** Ends a wait. Returns whether it was notified. */
   leave(wait: ConditionWait): boolean {
-    return this.inTurn(() => {
-      const { cells } = this;
-      const granted = this.isGranted(wait);
-      this.#waits.splice(this.#waits.indexOf(wait), 1);
-      Atomics.sub(cells, wait.index - GRANTED + WAITING, 1);
-      if (granted) Atomics.sub(cells, wait.index, 1);
-      return granted;
-    });
+    return this.inTurn(() => this.#end(wait));
+  }
+
+  #end(wait: ConditionWait): boolean {
+    const { cells } = this;
+    const granted = this.isGranted(wait);
+    this.#waits.splice(this.#waits.indexOf(wait), 1);
+    Atomics.sub(cells, wait.index - GRANTED + WAITING, 1);
+    if (granted) Atomics.sub(cells, wait.index, 1);
+    return granted;
   }
 
   /** Whether a wait of this process has been notified. */

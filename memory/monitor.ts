@@ -1,6 +1,6 @@
 import { identify, IDENTITY_WORDS } from "./identity.ts";
 import { Mutex } from "./mutex.ts";
-import type { Attempt, SleepSpot } from "./attempt.ts";
+import type { Attempt } from "./attempt.ts";
 import { Line, PENDING, waitSync } from "./wait.ts";
 import { wake } from "./futex.ts";
 
@@ -83,9 +83,9 @@ export abstract class Monitor {
 /** A wait for something that only a change of the monitor brings. */
 export class MonitorWait<T> implements Attempt<T> {
   readonly cells: Int32Array;
-  index = CHANGES;
+  readonly index = CHANGES;
   expected = 0;
-  sleepers: number | undefined;
+  readonly sleepers = ASLEEP;
   /** May be set by the attempt: look again after so many milliseconds. */
   patience: number | undefined;
   readonly #lock: Mutex;
@@ -102,28 +102,17 @@ export class MonitorWait<T> implements Attempt<T> {
   }
 
   attempt(): T | typeof PENDING {
-    const lock = this.#lock;
-    if (lock.tryAcquire() === undefined && lock.attempt() === PENDING) return this.#sleepAt(lock);
-    this.index = CHANGES;
+    // Blocks for the moment that another's turn takes: who comes must be counted at once.
+    if (this.#lock.tryAcquire() === undefined) waitSync(this.#lock);
     this.expected = Atomics.load(this.cells, CHANGES);
-    this.sleepers = ASLEEP;
     this.patience = undefined;
     try {
       return this.#attempt(this);
     } finally {
-      lock.release();
+      this.#lock.release();
     }
   }
 
-  /** Another has its turn. */
-  #sleepAt({ index, expected, patience }: SleepSpot): typeof PENDING {
-    this.index = index;
-    this.expected = expected;
-    this.sleepers = undefined;
-    this.patience = patience;
-    return PENDING;
-  }
-
   /** Called when the wait is given up. */
-  cancel?(): void;
+  cancel?(): T | undefined;
 }

@@ -62,9 +62,9 @@ export function waitSync<T>(wait: Attempt<T>, timeout = Infinity): T | typeof PE
   }
 }
 
-function giveUp(wait: Attempt<unknown>): typeof PENDING {
-  wait.cancel?.();
-  return PENDING;
+function giveUp<T>(wait: Attempt<T>): T | typeof PENDING {
+  const outcome = wait.cancel?.();
+  return outcome === undefined ? PENDING : outcome;
 }
 
 /** Goes on with what other waits of this thread are amid of. Returns whether there is any such. */
@@ -122,8 +122,9 @@ export class Line {
           waiter.late = () => stop(end);
           return;
         }
-        wait.cancel?.();
-        end();
+        const outcome = giveUp(wait);
+        if (outcome === PENDING) end();
+        else waiter.settle(outcome);
       };
       const onAbort = (): void => stop(() => waiter.fail(signal?.reason));
       const waiter: Waiter<T> = {

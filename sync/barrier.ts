@@ -158,7 +158,10 @@ export class Barrier {
   async wait(options: WaitOptions = {}): Promise<number> {
     const timeout = checkTimeout(options.timeout ?? this.#timeout);
     options.signal?.throwIfAborted();
-    await this.#loadAction();
+    if (this.#ref !== null && this.#action === undefined) {
+      await this.#loadAction(this.#ref);
+      options.signal?.throwIfAborted();
+    }
     const arrival = this.#state.arrive(this.#ref !== null);
     // Not in line: each party counts from the moment it comes.
     const outcome = arrival.attempt();
@@ -215,17 +218,15 @@ export class Barrier {
     try {
       this.#action?.();
     } catch (error) {
-      this.#state.abort();
-      this.#state.complete(arrival);
+      this.#state.complete(arrival, true);
       throw error;
     }
     return this.#state.complete(arrival);
   }
 
-  async #loadAction(): Promise<void> {
-    if (this.#ref === null || this.#action !== undefined) return;
+  async #loadAction(ref: TargetRef): Promise<void> {
     const load = bootRecord?.inside.importModule ?? ((url) => import(url));
-    this.#action = await resolveTarget(this.#ref, load) as () => void;
+    this.#action = await resolveTarget(ref, load) as () => void;
   }
 }
 

@@ -93,8 +93,8 @@ export class Condition {
    * @returns The guard that releases it.
    * @throws {TimeoutError} If `timeout` is over.
    */
-  acquire(options?: WaitOptions): Promise<LockGuard> {
-    return this.#lock.acquire(options);
+  async acquire(options?: WaitOptions): Promise<LockGuard> {
+    return this.#heed(await this.#lock.acquire(options));
   }
 
   /**
@@ -105,7 +105,7 @@ export class Condition {
    * @throws {TimeoutError} If `timeout` is over.
    */
   acquireSync(options?: WaitSyncOptions): LockGuard {
-    return this.#lock.acquireSync(options);
+    return this.#heed(this.#lock.acquireSync(options));
   }
 
   /**
@@ -135,14 +135,11 @@ export class Condition {
     try {
       await state.line.wait(wait, timeout, options.signal);
     } catch (error) {
-      await this.#lock.acquire();
-      this.#deepen(depth);
-      // As if it had never come: its notification is another's.
-      if (state.leave(wait)) state.notify(1);
+      this.#resume(await this.#lock.acquire(), depth);
+      state.cancel(wait);
       throw error;
     }
-    await this.#lock.acquire();
-    this.#deepen(depth);
+    this.#resume(await this.#lock.acquire(), depth);
     return state.leave(wait);
   }
 
@@ -160,8 +157,7 @@ export class Condition {
     const wait = state.enlist(mutexOf(this.#lock));
     const depth = this.#releaseAll();
     waitSync(wait, timeout);
-    this.#lock.acquireSync();
-    this.#deepen(depth);
+    this.#resume(this.#lock.acquireSync(), depth);
     return state.leave(wait);
   }
 
@@ -176,6 +172,7 @@ export class Condition {
   async waitFor(predicate: () => boolean, options: WaitOptions = {}): Promise<boolean> {
     const { signal } = options;
     const deadline = performance.now() + checkTimeout(options.timeout);
+    signal?.throwIfAborted();
     this.#checkHeld("wait for");
     while (!predicate()) {
       const timeout = deadline - performance.now();
@@ -247,8 +244,15 @@ export class Condition {
     return 1;
   }
 
+  /** Whoever died with the lock may have changed what is waited for. */
+  #heed(guard: LockGuard): LockGuard {
+    if (guard.abandoned) this.#state.notify(Infinity);
+    return guard;
+  }
+
   /** Makes one acquisition as many. */
-  #deepen(depth: number): void {
+  #resume(guard: LockGuard, depth: number): void {
+    this.#heed(guard);
     const mutex = mutexOf(this.#lock);
     if (mutex instanceof RecursiveMutex) mutex.deepen(depth - 1);
   }

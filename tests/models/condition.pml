@@ -1,6 +1,7 @@
 // memory/condition.ts (ConditionState.enlist, leave, notify, #inherit, #grant, lookAfterTheDead and
 // ConditionWait.attempt), between the release and the new acquisition of the lock as sync/condition.ts
-// (Condition.waitSync) has them.
+// (Condition.waitSync) has them; without what Condition does when it gets the lock of a dead owner, which
+// is the same as what a wait does that sees it.
 //
 // Two processes wait until there is a token, and take it; a third makes two tokens, and notifies once
 // for each. All come to their end: no notification is lost, and none wakes two.
