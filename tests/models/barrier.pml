@@ -6,7 +6,7 @@
 //
 // check: two rounds: -DROUNDS=2 | -DSAFETY -DCOLLAPSE
 // check: two rounds with an action: -DACTION | -DSAFETY -DCOLLAPSE
-// check: one party may give up: -DROUNDS=1 -DDEADLINES | -DSAFETY -DCOLLAPSE
+// check: one party may give up: -DROUNDS=1 -DACTION -DDEADLINES | -DSAFETY -DCOLLAPSE
 // check: one dies, one slice each is enough: -DROUNDS=1 -DACTION -DDEATH -DSLICES=2 | -DSAFETY -DCOLLAPSE
 // caught: nobody finishes what a dead one began: -DMUTANT=1 -DROUNDS=1 -DDEATH -DSLICES=2
 // caught: who crashed before it came is not missed: -DMUTANT=2 -DROUNDS=1 -DDEATH -DSLICES=2
@@ -150,7 +150,20 @@ inline collect(me) {
 
 // BarrierState.#release
 inline release(me) {
-  d_step { entry[0].base = 0; entry[1].base = COUNTS(0); entry[2].base = COUNTS(0) + COUNTS(1) };
+  d_step {
+    if
+    :: COUNTS(0) > 0 -> entry[0].base = 0
+    :: else
+    fi;
+    if
+    :: COUNTS(1) > 0 -> entry[1].base = COUNTS(0)
+    :: else
+    fi;
+    if
+    :: COUNTS(2) > 0 -> entry[2].base = COUNTS(0) + COUNTS(1)
+    :: else
+    fi
+  };
   assert(WAITING == PARTIES || (ended[0] || ended[1] || ended[2]));
   kind = RELEASING;
   finish()
@@ -194,11 +207,12 @@ inline attempt(me) {
 // BarrierState.complete
 inline complete(me) {
   acquire(me);
+  finish();
+  collect(me);
   if
-  :: kind == ACTING && actor == me -> release(me)
+  :: !decided -> release(me); collect(me)
   :: else
   fi;
-  collect(me);
   lock_release(me, LOCK, held);
   if
   :: !decided -> atomic { decided = true; passed = false }
@@ -214,26 +228,33 @@ inline give_up(me) {
   if
   :: !decided ->
     if
-    :: arrived -> entry[me].waiting = entry[me].waiting - 1
+    :: arrived && kind == ACTING -> break_it(); collect(me)
+    :: arrived && kind != ACTING ->
+      atomic { entry[me].waiting = entry[me].waiting - 1; come-- }
     :: else
-    fi
+    fi;
+    gives_up = true
   :: else
   fi;
   lock_release(me, LOCK, held);
-  acquire(me);
-  finish();
-  break_it();
-  lock_release(me, LOCK, held);
-  atomic { decided = true; passed = false }
+  if
+  :: gives_up ->
+    acquire(me);
+    finish();
+    break_it();
+    lock_release(me, LOCK, held);
+    atomic { decided = true; passed = false }
+  :: else
+  fi
 }
 
 proctype party(byte me) {
   byte held, expected, at, index, seen, mine;
-  bool got, slept, arrived, decided, passed, acting;
+  bool got, slept, arrived, decided, passed, acting, gives_up;
   {
     do
     :: mine < ROUNDS ->
-      atomic { arrived = false; decided = false; passed = false; acting = false };
+      atomic { arrived = false; decided = false; passed = false; acting = false; gives_up = false };
       do
       :: attempt(me);
         if
