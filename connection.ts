@@ -44,6 +44,7 @@ import {
   discard,
   fromInbox,
   fromInboxSync,
+  keepItem,
   RAW,
   rawInbox,
   toItem,
@@ -87,7 +88,7 @@ interface ConnectionParts extends PipeParts {
 }
 
 const DEFAULT_CAPACITY = 2 ** 20;
-const ENCODE_OPTIONS = { root: "message" };
+const ENCODE_OPTIONS = { root: "message", apart: true };
 
 const handles = new WeakMap<PipeEnd, WeakRef<Connection>>();
 const forgotten = new FinalizationRegistry<PipeEnd>((end) => {
@@ -376,7 +377,7 @@ export class Connection {
   }
 
   async #put(item: Item, timeout: number, signal: AbortSignal | undefined): Promise<void> {
-    item.bytes = item.bytes.slice(0, item.length);
+    keepItem(item);
     try {
       const put = new PipePut(this.#end, item, () => this.#checkOpen("send"));
       checkSent(await this.#outgoing().putLine.wait(put, timeout, signal), timeout);

@@ -35,7 +35,7 @@ import { checkTimeout } from "./memory/timeout.ts";
 import { Line, PENDING, waitSync } from "./memory/wait.ts";
 import { encode } from "./wire/codec/codec.ts";
 import { registerExports } from "./wire/target/exports.ts";
-import { discard, fromInbox, fromInboxSync, toItem } from "./wire/packet.ts";
+import { discard, fromInbox, fromInboxSync, keepItem, toItem } from "./wire/packet.ts";
 import { registerShareable } from "./wire/codec/shareable.ts";
 
 export type { WaitOptions, WaitSyncOptions };
@@ -66,7 +66,7 @@ export interface QueueOptions {
 }
 
 const DEFAULT_CAPACITY = 16 * 2 ** 20;
-const ENCODE_OPTIONS = { root: "item" };
+const ENCODE_OPTIONS = { root: "item", apart: true };
 
 /** Options of a handle on a queue that another process has made; not for users. */
 class AdoptOptions implements QueueOptions {
@@ -111,7 +111,14 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   readonly #ring: Ring;
   /** Gives the items: the ring or, in a JoinableQueue, its ledger. */
   #source: RingSource;
-  readonly #item: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
+  readonly #item: Item = {
+    bytes: new Uint8Array(0),
+    length: 0,
+    body: undefined,
+    tag: 0,
+    a: 0,
+    b: 0,
+  };
 
   static {
     ringOf = (queue) => queue.#ring;
@@ -287,7 +294,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     if (this.#ring.closed) throw new ClosedError("Cannot put: the queue is closed");
     const item = keep ? { ...this.#item } : this.#item;
     toItem(encode(value, ENCODE_OPTIONS), item);
-    if (keep) item.bytes = item.bytes.slice(0, item.length);
+    if (keep) keepItem(item);
     return item;
   }
 }

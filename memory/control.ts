@@ -198,7 +198,8 @@ class FencedError extends Error {
  * shared state passes here.
  */
 export function checkAlive(): void {
-  if (Atomics.load(words, ownState) === ALIVE) return;
+  // Read plainly, for V8 calls a function for Atomics.load(): it may be late in any case.
+  if (words[ownState] === ALIVE) return;
   bootRecord?.inside.exit(exitCodeOf(ownPid) ?? 1);
   throw new FencedError(`Process ${ownPid} has been terminated`);
 }

@@ -101,33 +101,54 @@ export class Mutex implements Attempt<Acquired> {
   /** Releases what this process holds. */
   release(): Released {
     checkAlive();
+    if (Atomics.compareExchange(this.cells, this.index, MINE, FREE) === MINE) return "released";
     for (;;) {
       const held = Atomics.load(this.cells, this.index);
       if (held >> 1 !== ownPid) return held === FREE ? "free" : "foreign";
       // Not an exchange: who was taken for dead must not release what another has taken over.
       if (Atomics.compareExchange(this.cells, this.index, held, FREE) !== held) continue;
-      if ((held & CONTENDED) !== 0) wake(this.cells, this.index, 1);
+      this.#wakeNext(held);
       return "released";
     }
   }
 
   /** Releases whoever holds the mutex. */
   forceRelease(): Released {
+    checkAlive();
+    if (Atomics.compareExchange(this.cells, this.index, MINE, FREE) === MINE) return "released";
     for (;;) {
       const held = Atomics.load(this.cells, this.index);
       // After the look: who is terminated from now on finds another word if that has been taken over.
       checkAlive();
       if (held === FREE) return "free";
       if (Atomics.compareExchange(this.cells, this.index, held, FREE) !== held) continue;
-      if ((held & CONTENDED) !== 0 && wake(this.cells, this.index, 1) === 0) this.#slept = false;
+      this.#wakeNext(held);
       return "released";
     }
+  }
+
+  #wakeNext(held: number): void {
+    if ((held & CONTENDED) !== 0 && wake(this.cells, this.index, 1) === 0) this.#slept = false;
   }
 
   /** Whether the holder is gone, and nobody has taken the mutex over yet. */
   get orphaned(): boolean {
     const pid = Atomics.load(this.cells, this.index) >> 1;
     return pid !== 0 && isGone(pid);
+  }
+
+  /**
+   * Called by who has waited for the mutex and now goes without it: the wake-up that ended its sleep
+   * was perhaps the only one, so it goes to the next. Model: tests/models/ring.pml.
+   */
+  forgo(): void {
+    if (this.#slept && wake(this.cells, this.index, 1) === 0) this.#slept = false;
+  }
+
+  /** Whether this process holds the mutex. */
+  protected get isMine(): boolean {
+    // Plainly: what says so was written by this thread.
+    return (this.cells[this.index] as number) >> 1 === ownPid;
   }
 
   /** The pid of the holder; 0 if nobody holds it. A dead holder counts as none. */

@@ -1,4 +1,4 @@
-import { ownPid } from "./control.ts";
+import { checkAlive } from "./control.ts";
 import { ACQUIRED, type Acquired, Mutex, type Released } from "./mutex.ts";
 import { PENDING } from "./wait.ts";
 
@@ -13,52 +13,45 @@ import { PENDING } from "./wait.ts";
  * **Death.** The depth of a dead owner is stale, and written anew by whoever takes the mutex over.
  */
 export class RecursiveMutex extends Mutex {
-  get #depth(): number {
-    return Atomics.load(this.cells, this.index + 1);
-  }
-
-  set #depth(value: number) {
-    Atomics.store(this.cells, this.index + 1, value);
-  }
-
   /** Acquires once more what this process holds. */
   reenter(): boolean {
-    if (this.owner !== ownPid) return false;
-    this.#depth++;
+    if (!this.isMine) return false;
+    checkAlive();
+    this.cells[this.index + 1]! += 1;
     return true;
   }
 
   override tryAcquire(): Acquired | undefined {
     if (this.reenter()) return ACQUIRED;
     const acquired = super.tryAcquire();
-    if (acquired !== undefined) this.#depth = 1;
+    if (acquired !== undefined) this.cells[this.index + 1] = 1;
     return acquired;
   }
 
   override attempt(): Acquired | typeof PENDING {
     if (this.reenter()) return ACQUIRED;
     const acquired = super.attempt();
-    if (acquired !== PENDING) this.#depth = 1;
+    if (acquired !== PENDING) this.cells[this.index + 1] = 1;
     return acquired;
   }
 
   /** Undoes one acquisition of this process. */
   override release(): Released {
-    if (this.owner === ownPid && this.#depth > 1) {
-      this.#depth--;
-      return "released";
-    }
-    return super.release();
+    const depth = this.cells[this.index + 1] as number;
+    if (depth === 1 || !this.isMine) return super.release();
+    checkAlive();
+    this.cells[this.index + 1] = depth - 1;
+    return "released";
   }
 
   /** Undoes all acquisitions of this process. Returns how many there were. */
   releaseAll(): number {
-    const depth = this.#depth;
+    const depth = this.cells[this.index + 1] as number;
     return super.release() === "released" ? depth : 0;
   }
 
   /** Counts `n` more acquisitions of what this process holds. */
   deepen(n: number): void {
-    this.#depth += n;
+    this.cells[this.index + 1]! += n;
   }
 }

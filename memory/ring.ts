@@ -1,5 +1,14 @@
 import { checkAlive, isGone, ownPid } from "./control.ts";
-import { FIRST, frameBytes, Frames, type Item, LAST, payloadBytes } from "./frames.ts";
+import {
+  FIRST,
+  frameBytes,
+  Frames,
+  type Item,
+  LAST,
+  payloadBytes,
+  SIZED,
+  SIZES_BYTES,
+} from "./frames.ts";
 import { wake } from "./futex.ts";
 import { Attachments, identify } from "./identity.ts";
 import { Mutex } from "./mutex.ts";
@@ -55,6 +64,8 @@ const HEADER_BYTES = HEADER_WORDS * 4;
 const CLOSED_BIT = 1;
 const COUNT_STEP = 2;
 
+const NOTHING: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
+
 const MIN_CAPACITY = 4096;
 const MAX_CAPACITY = 2 ** 30;
 
@@ -88,7 +99,14 @@ const MAX_CAPACITY = 2 ** 30;
 export class Ring {
   readonly buffer: SharedArrayBuffer;
   /** What {@linkcode tryGet} took; valid until the next one. */
-  readonly inbox: Item = { bytes: new Uint8Array(256), length: 0, tag: 0, a: 0, b: 0 };
+  readonly inbox: Item = {
+    bytes: new Uint8Array(256),
+    length: 0,
+    body: undefined,
+    tag: 0,
+    a: 0,
+    b: 0,
+  };
   readonly cells: Int32Array;
   /** Where to sleep after `PENDING`. */
   index = 0;
@@ -101,8 +119,8 @@ export class Ring {
   readonly #maxItems: number;
   readonly #putLock: Mutex;
   readonly #getLock: Mutex;
-  /** Frames of the stream that this object is amid of getting. */
-  #parts: Uint8Array[] | undefined;
+  /** Bytes got of the large item that this object is amid of getting. */
+  #got: number | undefined;
 
   /** The asynchronous waiters of this process. */
   readonly putLine: Line = new Line();
@@ -158,7 +176,7 @@ export class Ring {
 
   /** How many frames have been got so far, as a claim counts them. */
   get frameNumber(): number {
-    return Atomics.load(this.cells, GETS);
+    return Atomics.load(this.cells, GETS) & ~CLOSED_BIT;
   }
 
   /** Differs whenever frames have been put. */
@@ -169,6 +187,8 @@ export class Ring {
   /** Ends all puts; gets drain what is there. */
   close(): void {
     Atomics.or(this.cells, PUTS, CLOSED_BIT);
+    // For producers that are about to sleep on it.
+    Atomics.or(this.cells, GETS, CLOSED_BIT);
     this.wakeAll();
   }
 
@@ -202,9 +222,9 @@ export class Ring {
 
   /** Like {@linkcode tryPut}, for who puts many items: {@linkcode wakeGetters} is left to the caller. */
   tryPutQuietly(item: Item): RingResult {
-    if (this.closed) return CLOSED;
-    if (!this.#lockPuts()) return PENDING;
-    const result = this.#putFrame(item, 0, item.length, FIRST | LAST);
+    if (!this.#lockPuts()) return this.closed ? this.#refuse() : PENDING;
+    const flags = item.body === undefined ? FIRST | LAST : FIRST | LAST | SIZED;
+    const result = this.#putFrame(item, 0, item.length, flags);
     this.#putLock.release();
     return result;
   }
@@ -223,11 +243,11 @@ export class Ring {
    */
   streamPut(item: Item, from: number): number | typeof CLOSED | typeof PENDING {
     const { cells } = this;
-    const step = payloadBytes(this.#capacity >> 2);
+    const step = payloadBytes(this.#capacity >> 2) - (from === 0 ? SIZES_BYTES : 0);
     const to = Math.min(from + step, item.length);
-    const flags = (from === 0 ? FIRST : 0) | (to === item.length ? LAST : 0);
+    const flags = (from === 0 ? FIRST | SIZED : 0) | (to === item.length ? LAST : 0);
     if (from === 0) {
-      if (this.closed) return CLOSED;
+      if (this.closed) return this.#refuse();
       if (!this.#lockPuts()) return PENDING;
       Atomics.store(cells, STREAM, ownPid);
     }
@@ -242,7 +262,11 @@ export class Ring {
 
   /** Gives up a large item amid its stream. */
   endStream(): void {
-    this.#leaveStream();
+    Atomics.store(this.cells, STREAM, 0);
+    // An empty frame changes the word that a consumer amid the stream is about to sleep on. If there is
+    // no room for it, then there is no such consumer: it has frames to get first.
+    this.#putFrame(NOTHING, 0, 0, 0);
+    this.#putLock.release();
     wake(this.cells, PUTS);
   }
 
@@ -300,9 +324,12 @@ export class Ring {
   /** Takes the consumers' turn, unless there is nothing to get. */
   #beginGet(): RingResult {
     const { cells } = this;
-    if (this.#parts === undefined) {
+    if (this.#got === undefined) {
       const puts = Atomics.load(cells, PUTS);
-      if (framesBetween(Atomics.load(cells, GETS), puts) === 0) return this.#nothing(puts);
+      if (framesBetween(Atomics.load(cells, GETS), puts) === 0) {
+        this.#getLock.forgo();
+        return this.#nothing(puts);
+      }
       if (!this.#lock(this.#getLock)) return PENDING;
     }
     checkAlive();
@@ -311,19 +338,19 @@ export class Ring {
 
   /** Ends the turn, unless an item is still to be completed in it. */
   #endGet(done: boolean): void {
-    if (!done) this.#parts = undefined;
-    if (this.#parts === undefined) this.#getLock.release();
+    if (!done) this.#got = undefined;
+    if (this.#got === undefined) this.#getLock.release();
     if (Atomics.load(this.cells, PUTTERS_ASLEEP) > 0) wake(this.cells, GETS);
   }
 
   /** Gives up the large item that this process is amid of getting. */
   abandonGet(): void {
-    if (this.#parts !== undefined) this.#endGet(false);
+    if (this.#got !== undefined) this.#endGet(false);
   }
 
   /** Whether this process is amid a large item, which a timeout or a signal cannot undo any more. */
   get amidStream(): boolean {
-    return this.#parts !== undefined;
+    return this.#got !== undefined;
   }
 
   /**
@@ -354,6 +381,11 @@ export class Ring {
     return PENDING;
   }
 
+  #refuse(): typeof CLOSED {
+    this.#putLock.forgo();
+    return CLOSED;
+  }
+
   #nothing(puts: number): RingResult {
     if ((puts & CLOSED_BIT) !== 0) return CLOSED;
     return this.#sleepOn(PUTS, puts, GETTERS_ASLEEP);
@@ -364,8 +396,14 @@ export class Ring {
     return pid !== 0 && !isGone(pid);
   }
 
+  /** Of the other side. */
   #record(base: number, count: number, field: 0 | 1): number {
     return Atomics.load(this.cells, base + (count & COUNT_STEP) + field);
+  }
+
+  /** Of the side whose lock is held: read plainly, for V8 calls a function for Atomics.load(). */
+  #ownRecord(base: number, count: number, field: 0 | 1): number {
+    return this.cells[base + (count & COUNT_STEP) + field] as number;
   }
 
   #writeRecord(base: number, count: number, position: number, items: number): void {
@@ -389,14 +427,17 @@ export class Ring {
     const puts = Atomics.load(cells, PUTS);
     const first = (flags & FIRST) !== 0;
     if ((puts & CLOSED_BIT) !== 0) return CLOSED;
-    const tail = this.#record(TAIL, puts, 0);
-    const items = this.#record(TAIL, puts, 1);
-    const size = frameBytes(to - from);
+    const tail = this.#ownRecord(TAIL, puts, 0);
+    const items = this.#ownRecord(TAIL, puts, 1);
+    const size = frameBytes(to - from + ((flags & SIZED) !== 0 ? SIZES_BYTES : 0));
     let gets = this.#room(size, tail, first ? items : undefined);
     if (gets !== undefined && first && this.#dropRests()) {
       gets = this.#room(size, tail, items);
     }
-    if (gets !== undefined) return this.#sleepOn(GETS, gets, PUTTERS_ASLEEP);
+    if (gets !== undefined) {
+      if ((gets & CLOSED_BIT) !== 0) return CLOSED;
+      return this.#sleepOn(GETS, gets, PUTTERS_ASLEEP);
+    }
     this.#frames.write(tail, item, from, to, flags);
     const counted = (flags & LAST) !== 0 ? items + 1 : items;
     this.#writeRecord(TAIL, puts + COUNT_STEP, tail + size, counted);
@@ -463,28 +504,30 @@ export class Ring {
     const { cells, inbox } = this;
     for (;;) {
       const gets = Atomics.load(cells, GETS);
-      const streaming = this.#parts === undefined || this.#streaming();
+      const streaming = this.#got === undefined || this.#streaming();
       const puts = Atomics.load(cells, PUTS);
       if (framesBetween(gets, puts) === 0) {
-        if (streaming && this.#parts !== undefined && (puts & CLOSED_BIT) === 0) {
+        if (streaming && this.#got !== undefined && (puts & CLOSED_BIT) === 0) {
           return this.#sleepOn(PUTS, puts, GETTERS_ASLEEP);
         }
-        this.#parts = undefined;
+        this.#got = undefined;
         return this.#nothing(puts);
       }
-      const head = this.#record(HEAD, gets, 0);
-      const items = this.#record(HEAD, gets, 1);
+      const head = this.#ownRecord(HEAD, gets, 0);
+      const items = this.#ownRecord(HEAD, gets, 1);
       const length = this.#frames.lengthAt(head);
       const flags = this.#frames.flagsAt(head);
       const last = (flags & LAST) !== 0;
       if ((flags & FIRST) !== 0) {
         this.#frames.readNumbers(head, inbox);
-        this.#parts = last ? undefined : [];
+        if ((flags & SIZED) !== 0) this.#frames.readSizes(head, inbox);
+        else this.#makeRoom(length);
+        this.#got = 0;
       }
-      const orphan = (flags & FIRST) === 0 && this.#parts === undefined;
-      if (!orphan) this.#take(head, length);
+      const orphan = this.#got === undefined;
+      if (!orphan) this.#got = this.#frames.readPayload(head, inbox, this.#got!);
       // With the first frame: who dies amid a large item has taken it from everybody.
-      if (claim !== undefined && (flags & FIRST) !== 0) claim.take(inbox, gets);
+      if (claim !== undefined && (flags & FIRST) !== 0) claim.take(inbox, gets & ~CLOSED_BIT);
       this.#writeRecord(
         HEAD,
         gets + COUNT_STEP,
@@ -494,8 +537,7 @@ export class Ring {
       this.#commitGet(gets);
       if (orphan) continue;
       if (last) {
-        if (this.#parts !== undefined) this.#join(this.#parts);
-        this.#parts = undefined;
+        this.#got = undefined;
         return DONE;
       }
       if (Atomics.load(cells, PUTTERS_ASLEEP) > 0) wake(cells, GETS);
@@ -504,39 +546,26 @@ export class Ring {
 
   /** Fails if this thread was held up for so long, after its end, that another took its turn over. */
   #commitGet(gets: number): void {
+    const { cells } = this;
     const next = (gets + COUNT_STEP) | 0;
-    if (Atomics.compareExchange(this.cells, GETS, gets, next) === gets) return;
+    if (Atomics.compareExchange(cells, GETS, gets, next) === gets) return;
+    // Closed meanwhile.
+    const closed = gets | CLOSED_BIT;
+    if (Atomics.compareExchange(cells, GETS, closed, next | CLOSED_BIT) === closed) return;
     checkAlive();
     throw new Error("The consumers' turn was taken over");
   }
 
-  #take(position: number, length: number): void {
+  #makeRoom(length: number): void {
     const { inbox } = this;
-    if (this.#parts !== undefined) {
-      const part = new Uint8Array(length);
-      this.#frames.readPayload(position, part, length);
-      this.#parts.push(part);
-      return;
-    }
     if (inbox.bytes.length < length) inbox.bytes = new Uint8Array(length * 2);
-    this.#frames.readPayload(position, inbox.bytes, length);
     inbox.length = length;
-  }
-
-  #join(parts: Uint8Array[]): void {
-    const { inbox } = this;
-    inbox.length = parts.reduce((sum, part) => sum + part.length, 0);
-    inbox.bytes = new Uint8Array(inbox.length);
-    let at = 0;
-    for (const part of parts) {
-      inbox.bytes.set(part, at);
-      at += part.length;
-    }
+    inbox.body = undefined;
   }
 }
 
 function framesBetween(gets: number, puts: number): number {
-  return (puts - gets) >>> 1;
+  return ((puts >> 1) - (gets >> 1)) & 0x7fff_ffff;
 }
 
 const attachments = new Attachments<Ring>();

@@ -9,20 +9,20 @@ export interface LockGuard extends Disposable {
   release(): void;
 }
 
-/** The guard of whatever can be released by a function. */
+/** The guard of whatever can be released. */
 export class Guard implements LockGuard {
   readonly abandoned: boolean;
-  #release: (() => void) | undefined;
+  #held: { release(): void } | undefined;
 
-  constructor(acquired: Acquired, release: () => void) {
+  constructor(acquired: Acquired, held: { release(): void }) {
     this.abandoned = acquired === ABANDONED;
-    this.#release = release;
+    this.#held = held;
   }
 
   release(): void {
-    const release = this.#release;
-    this.#release = undefined;
-    release?.();
+    const held = this.#held;
+    this.#held = undefined;
+    held?.release();
   }
 
   [Symbol.dispose](): void {

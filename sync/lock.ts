@@ -121,7 +121,7 @@ export class Lock {
   }
 
   #guard(acquired: Acquired): LockGuard {
-    return new Guard(acquired, () => this.release());
+    return new Guard(acquired, this);
   }
 }
 

@@ -125,11 +125,11 @@ export class RWLock {
   }
 
   #reading(acquired: Acquired): LockGuard {
-    return new Guard(acquired, () => this.#state.releaseRead());
+    return new Guard(acquired, { release: () => this.#state.releaseRead() });
   }
 
   #writing(acquired: Acquired): LockGuard {
-    return new Guard(acquired, () => this.#state.releaseWrite());
+    return new Guard(acquired, { release: () => this.#state.releaseWrite() });
   }
 }
 

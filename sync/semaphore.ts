@@ -140,7 +140,7 @@ export class Semaphore {
   }
 
   #guard(acquired: Acquired): LockGuard {
-    return new Guard(acquired, () => this.release());
+    return new Guard(acquired, this);
   }
 }
 

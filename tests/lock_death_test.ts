@@ -18,10 +18,10 @@ const steps = (count: number, first = 0) => Array.from({ length: count }, (_, i)
 
 /** Where a waiter dies: from just before its sleep on; until then it only looks. */
 const WAITER_DEATHS = [
-  [Lock, "acquire", steps(10, 12)],
-  [Lock, "acquireSync", steps(9, 10)],
-  [RLock, "acquire", steps(11, 22)],
-  [RLock, "acquireSync", steps(10, 16)],
+  [Lock, "acquire", steps(14, 5)],
+  [Lock, "acquireSync", steps(13, 4)],
+  [RLock, "acquire", steps(14, 5)],
+  [RLock, "acquireSync", steps(13, 4)],
 ] as const;
 
 for (const Kind of KINDS) {

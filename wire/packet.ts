@@ -5,12 +5,14 @@
  */
 
 import type { Item, Ring } from "../memory/ring.ts";
-import { decode, encode, encodeThrown, passagesOf } from "./codec/codec.ts";
+import { decode, encode, encodeThrown, MIN_BODY, passagesOf } from "./codec/codec.ts";
 import type { Destination, Passage } from "./codec/shareable.ts";
 import { deposit, fetch, fetchSync, withdraw } from "./exchange.ts";
 import type { Encoded, Packed } from "./protocol.ts";
 
 const TOKEN_BYTES = 8;
+const NONE: readonly unknown[] = [];
+const EMPTY = new Uint8Array(0);
 
 /** What depends on the items with attachments that are on their way into a ring. */
 const passages = new WeakMap<Item, readonly Passage[]>();
@@ -58,8 +60,12 @@ export function unpack(packed: Packed): unknown {
  * @param item Filled in; its bytes are good until the next `encode()`.
  */
 export function toItem(encoded: Encoded, item: Item): void {
-  item.bytes = encoded.bytes;
-  item.length = encoded.length;
+  const { bytes, length, body } = encoded;
+  item.bytes = bytes;
+  item.length = body === undefined ? length : length + body.length;
+  item.body = body;
+  // Not kept alive until the next value is encoded.
+  encoded.body = undefined;
   item.tag = 0;
   if (encoded.attachments.length > 0) appendToken(encoded, item);
 }
@@ -76,6 +82,14 @@ function appendToken(encoded: Encoded, item: Item): void {
   passages.set(item, passagesOf(encoded));
 }
 
+/** Copies what an item holds of others' memory, so that it outlives this call. */
+export function keepItem(item: Item): void {
+  const { bytes, length, body } = item;
+  // A Buffer's own slice() would be a view.
+  item.bytes = new Uint8Array(bytes.subarray(0, length - (body?.length ?? 0)));
+  if (body !== undefined) item.body = new Uint8Array(body);
+}
+
 /** Undoes {@linkcode toItem} for an item that was put nowhere. */
 export function discard(item: Item): void {
   if (item.tag !== WITH_TOKEN) return;
@@ -85,22 +99,26 @@ export function discard(item: Item): void {
 
 /** Makes bytes ready for a ring as they are. */
 export function toRawItem(bytes: Uint8Array, item: Item): void {
-  item.bytes = bytes;
+  const apart = bytes.length >= MIN_BODY;
+  item.bytes = apart ? EMPTY : bytes;
   item.length = bytes.length;
+  item.body = apart ? bytes : undefined;
   item.tag = RAW;
   item.a = bytes.length;
 }
 
-/** Copies the bytes of tag {@linkcode RAW} out of a ring's inbox. */
+/** Takes the bytes of tag {@linkcode RAW} out of a ring's inbox. */
 export function rawInbox({ inbox }: Ring): Uint8Array {
-  return inbox.bytes.slice(0, inbox.length);
+  const { body } = inbox;
+  inbox.body = undefined; // It is the receiver's now.
+  return body ?? inbox.bytes.slice(0, inbox.length);
 }
 
 /** Decodes what a ring's inbox holds, blocking if there are attachments to fetch. */
 export function fromInboxSync(ring: Ring): unknown {
   const { inbox } = ring;
   if (inbox.tag === RAW) return rawInbox(ring);
-  if (inbox.tag !== WITH_TOKEN) return decode(inbox.bytes, 0, inbox.length, []);
+  if (inbox.tag !== WITH_TOKEN) return decodeInbox(inbox);
   const { bytes, token } = detach(inbox);
   return decode(bytes, 0, bytes.length, fetchSync(token));
 }
@@ -109,9 +127,16 @@ export function fromInboxSync(ring: Ring): unknown {
 export function fromInbox(ring: Ring): unknown | Promise<unknown> {
   const { inbox } = ring;
   if (inbox.tag === RAW) return rawInbox(ring);
-  if (inbox.tag !== WITH_TOKEN) return decode(inbox.bytes, 0, inbox.length, []);
+  if (inbox.tag !== WITH_TOKEN) return decodeInbox(inbox);
   const { bytes, token } = detach(inbox);
   return fetch(token).then((attachments) => decode(bytes, 0, bytes.length, attachments));
+}
+
+function decodeInbox(inbox: Item): unknown {
+  const { bytes, length, body } = inbox;
+  if (body === undefined) return decode(bytes, 0, length, NONE);
+  inbox.body = undefined; // It is the value's now.
+  return decode(bytes, 0, length - body.length, NONE, body);
 }
 
 /** Splits an item of tag `WITH_TOKEN` into its bytes, copied, and its token. */

@@ -12,6 +12,8 @@ export interface Encoded {
   bytes: Uint8Array;
   /** Number of bytes used. */
   length: number;
+  /** What comes behind them: memory of the value itself, to be copied at once. */
+  body: Uint8Array | undefined;
   /** SharedArrayBuffers, ports and moved buffers, by index; they travel beside the bytes. */
   attachments: unknown[];
   /** Those of the attachments that are moved rather than shared. */

@@ -25,7 +25,7 @@
  */
 
 // The halves, not the whole: that one loads a native module and Node's streams in every worker.
-import { Packr, RESERVE_START_SPACE, RESET_BUFFER_MODE } from "msgpackr/pack";
+import { Packr, RESERVE_START_SPACE, RESET_BUFFER_MODE, REUSE_BUFFER_MODE } from "msgpackr/pack";
 import { Unpackr } from "msgpackr/unpack";
 import { EncodingError } from "../../errors.ts";
 import { describe } from "./error_envelope.ts";
@@ -54,6 +54,8 @@ const MAX_SINGLE = 32;
 /** A buffer of at most so many bytes is kept for the next value. */
 const MAX_KEPT = 4 * 1024 * 1024;
 const MIN_BUFFER = 4096;
+/** From so many bytes on memory is worth to be handed out by itself. */
+export const MIN_BODY = 16 * 1024;
 
 /** Options of {@linkcode encode}. */
 export interface EncodeOptions {
@@ -63,6 +65,8 @@ export interface EncodeOptions {
   transfer?: readonly Transferable[];
   /** The pid of the process that the value is for, if that is known. */
   to?: number | undefined;
+  /** Whether large memory is handed out as it is, as the result's `body`, rather than copied. */
+  apart?: boolean;
 }
 
 // Without records a map is an object to msgpackr, and small values need no code made for them; with
@@ -77,7 +81,7 @@ const options = {
 const treePackr = new Packr({ ...options, useRecords: false, variableMapSize: true });
 const rowPackr = new Packr({ ...options, useRecords: true });
 const unpackr = new Unpackr({ ...options, useRecords: false });
-const PACK_OPTIONS = RESERVE_START_SPACE | RESET_BUFFER_MODE | 1;
+const PACK_OPTIONS = RESERVE_START_SPACE | RESET_BUFFER_MODE | REUSE_BUFFER_MODE | 1;
 
 const textEncoder = new TextEncoder();
 const textDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -92,7 +96,13 @@ interface Scratch {
 let spare: Scratch | undefined;
 
 const NONE = Object.freeze([]) as unknown as never[];
-const result: Encoded = { bytes: new Uint8Array(1), length: 0, attachments: NONE, transfer: NONE };
+const result: Encoded = {
+  bytes: new Uint8Array(1),
+  length: 0,
+  body: undefined,
+  attachments: NONE,
+  transfer: NONE,
+};
 
 /**
  * Encodes a value.
@@ -147,6 +157,7 @@ export function encodeThrown(thrown: unknown): Encoded {
  * @param start Where the value begins.
  * @param end Where it ends.
  * @param attachments What travelled beside the bytes.
+ * @param body What came behind them, for the value to keep.
  * @returns The value.
  * @throws {EncodingError} If the bytes are not what `encode()` makes, or of a kind unknown here.
  */
@@ -155,9 +166,10 @@ export function decode(
   start: number,
   end: number,
   attachments: readonly unknown[],
+  body?: Uint8Array,
 ): unknown {
   try {
-    return decodeTagged(bytes, start, end, attachments);
+    return decodeTagged(bytes, start, end, attachments, body);
   } catch (cause) {
     throw new EncodingError(`Cannot decode a message of ${end - start} bytes: ${reason(cause)}`, {
       cause,
@@ -170,6 +182,7 @@ function decodeTagged(
   start: number,
   end: number,
   attachments: readonly unknown[],
+  body: Uint8Array | undefined,
 ): unknown {
   if (!(start < end && end <= bytes.length)) throw new Error("it has no end");
   switch (bytes[start]) {
@@ -190,7 +203,7 @@ function decodeTagged(
     case NUMBERS:
       return readNumbers(bytes, start + 8, end);
     case VIEW:
-      return new (viewClass(bytes[start + 1]!))(copy(bytes, start + 2, end));
+      return new (viewClass(bytes[start + 1]!))(body?.buffer ?? copy(bytes, start + 2, end));
     case TREE:
       return unpack(bytes, start + 1, end);
     case GRAPH:
@@ -236,7 +249,7 @@ function text(value: string): Encoded {
 function object(value: object, options: EncodeOptions): Encoded {
   try {
     if (Array.isArray(value) && isNumberArray(value)) return numbers(value);
-    if (ArrayBuffer.isView(value) && isWholeBuffer(value)) return view(value);
+    if (ArrayBuffer.isView(value) && isWholeBuffer(value)) return view(value, options);
     const check = new TreeCheck();
     if (check.isTree(value)) return tree(value, check.hasRows ? rowPackr : treePackr);
   } catch {
@@ -270,7 +283,15 @@ function isWholeBuffer(view: ArrayBufferView): boolean {
     !buffer.resizable && !buffer.detached && viewNumber(view) !== undefined;
 }
 
-function view(value: ArrayBufferView): Encoded {
+function view(value: ArrayBufferView, { apart = false }: EncodeOptions): Encoded {
+  if (apart && value.byteLength >= MIN_BODY) {
+    const scratch = take(2);
+    scratch.bytes[0] = VIEW;
+    scratch.bytes[1] = viewNumber(value)!;
+    done(scratch, 2);
+    result.body = new Uint8Array(value.buffer);
+    return result;
+  }
   const length = 2 + value.byteLength;
   const scratch = take(length);
   scratch.bytes[0] = VIEW;
@@ -281,12 +302,25 @@ function view(value: ArrayBufferView): Encoded {
 
 function tree(value: unknown, packr: Packr): Encoded {
   // One byte is left free in front, and msgpackr's own buffer is handed out: no copy.
-  const bytes = packr.pack(value, PACK_OPTIONS);
-  bytes[0] = TREE;
-  // Where there is a Buffer, msgpackr makes one; its slice() is a view, not a copy.
-  const plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
-  return handOut(plain, plain.length);
+  const packed = packr.pack(value, PACK_OPTIONS) as unknown as Packed;
+  packed[packed.start] = TREE;
+  if (packed.start !== 0) {
+    const plain = new Uint8Array(packed.buffer, packed.byteOffset).subarray(packed.start);
+    return handOut(plain, packed.end - packed.start);
+  }
+  if (packed !== lastPacked) {
+    lastPacked = packed;
+    // Where there is a Buffer, msgpackr makes one; its slice() is a view, not a copy.
+    lastPlain = new Uint8Array(packed.buffer, packed.byteOffset, packed.length);
+  }
+  return handOut(lastPlain, packed.end);
 }
+
+/** msgpackr's own buffer, and where in it the value lies. */
+type Packed = Uint8Array<ArrayBuffer> & { start: number; end: number };
+
+let lastPacked: Packed | undefined;
+let lastPlain = new Uint8Array(0);
 
 const passages = new WeakMap<unknown[], Passage[]>();
 
@@ -335,6 +369,7 @@ function done(scratch: Scratch, length: number): Encoded {
 function handOut(bytes: Uint8Array, length: number): Encoded {
   result.bytes = bytes;
   result.length = length;
+  result.body = undefined;
   result.attachments = NONE;
   result.transfer = NONE;
   return result;
