@@ -7,7 +7,7 @@
  * | `./process` | {@linkcode Process}, and what a process knows of itself |
  * | `./pool` | {@linkcode Pool} |
  * | `./queue` | {@linkcode Queue}, {@linkcode SimpleQueue}, {@linkcode JoinableQueue}, {@linkcode Pipe}, {@linkcode wait} |
- * | `./sync` | {@linkcode Lock}, {@linkcode RLock}, {@linkcode Event} |
+ * | `./sync` | {@linkcode Lock}, {@linkcode RLock}, {@linkcode Semaphore}, {@linkcode BoundedSemaphore}, {@linkcode Condition}, {@linkcode Event}, {@linkcode Barrier}, {@linkcode RWLock} |
  * | `./shared` | {@linkcode Value}, {@linkcode SharedArray}, {@linkcode SharedStruct} |
  * | `./target` | {@linkcode task}, {@linkcode closure}, {@linkcode transfer} |
  * | `./errors` | the errors of all of them |

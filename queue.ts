@@ -46,7 +46,7 @@ export {
   type RecvBytesOptions,
   type RecvBytesSyncOptions,
   wait,
-} from "./connection.ts";
+} from "./queue/connection.ts";
 
 /** Options of a {@linkcode Queue}. */
 export interface QueueOptions {

@@ -107,10 +107,7 @@ const ALL: Measure[] = [
     title: "Lock, free: guard = lock.acquireSync(); guard.release()",
     count: 1_000_000,
     unit: "ns",
-    parts: [["core", "lockGuards"], ["python", "lockPairs"], ["python", "lockGuards"], [
-      "multithreading",
-      "lockGuards",
-    ]],
+    parts: [["core", "lockGuards"], ["python", "lockGuards"], ["multithreading", "lockGuards"]],
     factor: 2,
     most: 60,
   },

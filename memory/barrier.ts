@@ -150,7 +150,10 @@ export class BarrierState extends Monitor {
     return arrival;
   }
 
-  /** The action is done, or has thrown: all pass, unless the barrier was broken or reset meanwhile. */
+  /**
+   * The action is done, or has thrown: all pass, unless the barrier was broken or reset meanwhile.
+   * Model: tests/models/barrier.pml.
+   */
   complete(arrival: Arrival, failed = false): number | typeof BREAK {
     this.inTurn(() => {
       this.#finish();
@@ -163,7 +166,7 @@ export class BarrierState extends Monitor {
     return arrival.outcome ?? BREAK;
   }
 
-  /** Breaks the barrier, until it is reset. */
+  /** Breaks the barrier, until it is reset. Model: tests/models/barrier.pml. */
   abort(): void {
     this.inTurn(() => {
       this.#finish();
@@ -183,6 +186,7 @@ export class BarrierState extends Monitor {
     });
   }
 
+  /** Model: tests/models/barrier.pml. */
   #attempt(arrival: Arrival, acts: boolean): BarrierOutcome | typeof PENDING {
     this.#finish();
     if (this.#isHopeless()) this.#break();
@@ -204,13 +208,17 @@ export class BarrierState extends Monitor {
     return arrival.outcome ?? PENDING;
   }
 
+  /** Model: tests/models/barrier.pml. */
   #count(arrival: Arrival): void {
     if (this.waiting === this.parties) return;
     Atomics.add(this.cells, this.#roster.own() + WAITING, 1);
     arrival.arrived = true;
   }
 
-  /** Takes a party back. Returns its outcome if its round is over. */
+  /**
+   * Takes a party back. Returns its outcome if its round is over.
+   * Model: tests/models/barrier.pml.
+   */
   #withdraw(arrival: Arrival): number | typeof BREAK | undefined {
     return this.inTurn(() => {
       this.#finish();
@@ -231,7 +239,10 @@ export class BarrierState extends Monitor {
     return outcome;
   }
 
-  /** Takes what the last round has brought the parties of this process. */
+  /**
+   * Takes what the last round has brought the parties of this process.
+   * Model: tests/models/barrier.pml.
+   */
   #collect(): void {
     const { cells } = this;
     const own = this.#roster.find(ownPid);
@@ -245,7 +256,10 @@ export class BarrierState extends Monitor {
     Atomics.store(cells, own + OUTCOME, OPEN);
   }
 
-  /** Whether somebody is dead who waits, acts, or will be waited for in vain. */
+  /**
+   * Whether somebody is dead who waits, acts, or will be waited for in vain.
+   * Model: tests/models/barrier.pml.
+   */
   #isHopeless(): boolean {
     if (this.#kind !== FILLING && this.#kind !== ACTING) return false;
     let hopeless = this.#kind === ACTING && !isAlive(Atomics.load(this.cells, ACTOR));
@@ -272,6 +286,7 @@ export class BarrierState extends Monitor {
       exitCodeOf(pid) !== 0;
   }
 
+  /** Model: tests/models/barrier.pml. */
   #release(): void {
     let index = 0;
     this.#each((entry) => {
@@ -284,13 +299,17 @@ export class BarrierState extends Monitor {
     this.#finish();
   }
 
+  /** Model: tests/models/barrier.pml. */
   #break(): void {
     if (this.#kind === BROKEN) return;
     this.#become(BREAKING);
     this.#finish();
   }
 
-  /** Goes on with what this process, or one that died in its turn, has begun. */
+  /**
+   * Goes on with what this process, or one that died in its turn, has begun.
+   * Model: tests/models/barrier.pml.
+   */
   #finish(): void {
     const kind = this.#kind;
     if (kind !== RELEASING && kind !== BREAKING && kind !== RESETTING) return;

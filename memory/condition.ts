@@ -67,6 +67,7 @@ export class ConditionState extends Monitor {
 
   /**
    * Begins a wait. It must be ended by {@linkcode leave}, whatever becomes of it.
+   * Model: tests/models/condition.pml.
    *
    * @param lock The condition's lock: whoever dies with it, wakes all.
    */
@@ -91,7 +92,7 @@ export class ConditionState extends Monitor {
     });
   }
 
-  /** Ends a wait. Returns whether it was notified. */
+  /** Ends a wait. Returns whether it was notified. Model: tests/models/condition.pml. */
   leave(wait: ConditionWait): boolean {
     return this.inTurn(() => this.#end(wait));
   }
@@ -110,7 +111,7 @@ export class ConditionState extends Monitor {
     return this.#waits.indexOf(wait) < Atomics.load(this.cells, wait.index);
   }
 
-  /** Wakes `n` waits, or all if there are fewer. */
+  /** Wakes `n` waits, or all if there are fewer. Model: tests/models/condition.pml. */
   notify(n: number): void {
     this.inTurn(() => {
       this.#inherit();
@@ -118,7 +119,7 @@ export class ConditionState extends Monitor {
     });
   }
 
-  /** Hands on what dead processes were granted. */
+  /** Hands on what dead processes were granted. Model: tests/models/condition.pml. */
   lookAfterTheDead(): void {
     const { first, end, step } = this.#roster;
     for (let entry = first; entry < end; entry += step) {
@@ -130,6 +131,7 @@ export class ConditionState extends Monitor {
     return Atomics.load(this.cells, entry + GRANTED) > 0 && !isAlive(this.#roster.pidAt(entry));
   }
 
+  /** Model: tests/models/condition.pml. */
   #inherit(): void {
     const { cells } = this;
     const { first, end, step } = this.#roster;
@@ -143,7 +145,10 @@ export class ConditionState extends Monitor {
     }
   }
 
-  /** Grants to the living, in turns, beginning behind the cursor. */
+  /**
+   * Grants to the living, in turns, beginning behind the cursor.
+   * Model: tests/models/condition.pml.
+   */
   #grant(n: number): void {
     const { cells } = this;
     const { first, end, step } = this.#roster;
@@ -183,6 +188,7 @@ export class ConditionWait implements Attempt<true> {
     this.index = index;
   }
 
+  /** Model: tests/models/condition.pml. */
   attempt(): true | typeof PENDING {
     if (this.#lock.orphaned) this.#state.notify(Infinity);
     else this.#state.lookAfterTheDead();

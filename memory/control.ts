@@ -154,7 +154,10 @@ export function exitCodeOf(pid: number): number | null {
   return state === ALIVE ? null : state >> 2;
 }
 
-/** Whether the process has ended and its thread can no longer touch shared memory. */
+/**
+ * Whether the process has ended and its thread can no longer touch shared memory.
+ * Model: tests/models/futex.pml.
+ */
 export function isGone(pid: number): boolean {
   if (isAlive(pid)) return false;
   const slot = stateIndex(pid);
@@ -169,6 +172,7 @@ function now31(): number {
 
 /**
  * Marks a process as ended. The first to say so wins.
+ * Model: tests/models/futex.pml.
  *
  * @param gone Whether its thread is known to have stopped.
  * @returns Whether this call was the first.
@@ -196,6 +200,7 @@ class FencedError extends Error {
 /**
  * Ends this thread if its process no longer counts as alive. Every wait and every step that changes
  * shared state passes here.
+ * Model: tests/models/futex.pml.
  */
 export function checkAlive(): void {
   // Read plainly, for V8 calls a function for Atomics.load(): it may be late in any case.

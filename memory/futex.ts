@@ -10,7 +10,10 @@
 /** How a sleep ended: woken, the word had another value already, or the time was over. */
 export type SleepResult = "ok" | "not-equal" | "timed-out";
 
-/** Sleeps this thread while `cells[index]` is `expected`, for at most `ms` milliseconds. */
+/**
+ * Sleeps this thread while `cells[index]` is `expected`, for at most `ms` milliseconds.
+ * Model: tests/models/futex.pml.
+ */
 export function sleepSync(
   cells: Int32Array,
   index: number,
@@ -30,7 +33,10 @@ export function sleep(
   return Atomics.waitAsync(cells, index, expected, ms).value;
 }
 
-/** Wakes at most `count` sleepers on `cells[index]`, the longest asleep first; all by default. */
+/**
+ * Wakes at most `count` sleepers on `cells[index]`, the longest asleep first; all by default.
+ * Model: tests/models/futex.pml.
+ */
 export function wake(cells: Int32Array, index: number, count?: number): number {
   return Atomics.notify(cells, index, count);
 }

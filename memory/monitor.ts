@@ -1,7 +1,7 @@
 import { identify, IDENTITY_WORDS } from "./identity.ts";
 import { Mutex } from "./mutex.ts";
 import type { Attempt } from "./attempt.ts";
-import { Line, PENDING, waitSync } from "./wait.ts";
+import { Line, type PENDING, waitSync } from "./wait.ts";
 import { wake } from "./futex.ts";
 
 const LOCK = 0;

@@ -54,7 +54,7 @@ export class Mutex implements Attempt<Acquired> {
     this.index = index;
   }
 
-  /** Takes the mutex if it is free, or its owner dead. */
+  /** Takes the mutex if it is free, or its owner dead. Model: tests/models/mutex.pml. */
   tryAcquire(): Acquired | undefined {
     checkAlive();
     const mine = this.#slept ? MINE | CONTENDED : MINE;
@@ -63,7 +63,7 @@ export class Mutex implements Attempt<Acquired> {
     return this.#takeOver(held);
   }
 
-  /** As {@linkcode tryAcquire}; else announces a waiter. */
+  /** As {@linkcode tryAcquire}; else announces a waiter. Model: tests/models/mutex.pml. */
   attempt(): Acquired | typeof PENDING {
     checkAlive();
     const { cells, index } = this;
@@ -90,6 +90,7 @@ export class Mutex implements Attempt<Acquired> {
     }
   }
 
+  /** Model: tests/models/mutex.pml. */
   #takeOver(held: number): Acquired | undefined {
     if (!isGone(held >> 1)) return undefined;
     const mine = MINE | CONTENDED;
@@ -98,7 +99,7 @@ export class Mutex implements Attempt<Acquired> {
       : undefined;
   }
 
-  /** Releases what this process holds. */
+  /** Releases what this process holds. Model: tests/models/mutex.pml. */
   release(): Released {
     checkAlive();
     if (Atomics.compareExchange(this.cells, this.index, MINE, FREE) === MINE) return "released";
@@ -112,7 +113,7 @@ export class Mutex implements Attempt<Acquired> {
     }
   }
 
-  /** Releases whoever holds the mutex. */
+  /** Releases whoever holds the mutex. Model: tests/models/mutex.pml. */
   forceRelease(): Released {
     checkAlive();
     if (Atomics.compareExchange(this.cells, this.index, MINE, FREE) === MINE) return "released";

@@ -10,11 +10,31 @@ import {
   SIZES_BYTES,
 } from "./frames.ts";
 import { wake } from "./futex.ts";
-import { Attachments, identify } from "./identity.ts";
+import { Attachments } from "./identity.ts";
 import { Mutex } from "./mutex.ts";
+import {
+  CAPACITY,
+  CLOSED_BIT,
+  COUNT_STEP,
+  GET_LOCK,
+  GETS,
+  GETTERS_ASLEEP,
+  HEAD,
+  HEADER_BYTES,
+  HEADER_WORDS,
+  IDENTITY,
+  MAX_ITEMS,
+  newRingBuffer,
+  PUT_LOCK,
+  PUTS,
+  PUTTERS_ASLEEP,
+  type RingOptions,
+  STREAM,
+  TAIL,
+} from "./ring_layout.ts";
 import { Line, PENDING } from "./wait.ts";
 
-export type { Item };
+export type { Item, RingOptions };
 
 /** The item is in the ring, or out of it. */
 export const DONE = 1;
@@ -24,14 +44,6 @@ export const CLOSED = 2;
 
 /** How a put or a get went; `PENDING` after having set where to sleep. */
 export type RingResult = typeof DONE | typeof CLOSED | typeof PENDING;
-
-/** Options of a new ring. */
-export interface RingOptions {
-  /** Bytes for frames; rounded up to a power of two. */
-  capacity: number;
-  /** Items at most; 0: as many as fit. */
-  maxItems: number;
-}
 
 /** Hears of what a consumer is about to take; see {@linkcode Ring.tryGet}. */
 export interface Claim {
@@ -45,29 +57,7 @@ export interface Claim {
   take(item: Item, frame: number): void;
 }
 
-// Words of the header. What producers write and what consumers write lie on lines of their own.
-const CAPACITY = 0;
-const MAX_ITEMS = 1;
-const IDENTITY = 2;
-const PUT_LOCK = 16;
-const PUTS = 17;
-const GETTERS_ASLEEP = 18;
-const STREAM = 19;
-const TAIL = 20;
-const GET_LOCK = 32;
-const GETS = 33;
-const PUTTERS_ASLEEP = 34;
-const HEAD = 36;
-const HEADER_WORDS = 64;
-const HEADER_BYTES = HEADER_WORDS * 4;
-
-const CLOSED_BIT = 1;
-const COUNT_STEP = 2;
-
 const NOTHING: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
-
-const MIN_CAPACITY = 4096;
-const MAX_CAPACITY = 2 ** 30;
 
 /**
  * A first-in-first-out ring of items in shared memory: many producers, many consumers, any process.
@@ -184,7 +174,7 @@ export class Ring {
     return Atomics.load(this.cells, PUTS);
   }
 
-  /** Ends all puts; gets drain what is there. */
+  /** Ends all puts; gets drain what is there. Model: tests/models/ring.pml. */
   close(): void {
     Atomics.or(this.cells, PUTS, CLOSED_BIT);
     // For producers that are about to sleep on it.
@@ -220,7 +210,10 @@ export class Ring {
     return result;
   }
 
-  /** Like {@linkcode tryPut}, for who puts many items: {@linkcode wakeGetters} is left to the caller. */
+  /**
+   * Like {@linkcode tryPut}, for who puts many items: {@linkcode wakeGetters} is left to the caller.
+   * Model: tests/models/ring.pml.
+   */
   tryPutQuietly(item: Item): RingResult {
     if (!this.#lockPuts()) return this.closed ? this.#refuse() : PENDING;
     const flags = item.body === undefined ? FIRST | LAST : FIRST | LAST | SIZED;
@@ -229,7 +222,7 @@ export class Ring {
     return result;
   }
 
-  /** Wakes consumers for so many items. */
+  /** Wakes consumers for so many items. Model: tests/models/ring.pml. */
   wakeGetters(items: number): void {
     if (Atomics.load(this.cells, GETTERS_ASLEEP) > 0) wake(this.cells, PUTS, items);
   }
@@ -237,6 +230,7 @@ export class Ring {
   /**
    * Puts one frame of a large item, if there is room. From the first frame on the producers' turn is
    * this item's, until its last frame or {@linkcode endStream}.
+   * Model: tests/models/ring.pml.
    *
    * @param from Bytes that earlier calls have put.
    * @returns Bytes put so far, `item.length` at the end; or a result other than `DONE`.
@@ -260,7 +254,7 @@ export class Ring {
     return to;
   }
 
-  /** Gives up a large item amid its stream. */
+  /** Gives up a large item amid its stream. Model: tests/models/ring.pml. */
   endStream(): void {
     Atomics.store(this.cells, STREAM, 0);
     // An empty frame changes the word that a consumer amid the stream is about to sleep on. If there is
@@ -284,6 +278,7 @@ export class Ring {
 
   /**
    * Takes the next item into the {@linkcode inbox}.
+   * Model: tests/models/ring.pml.
    *
    * @param claim Called before the commit: the item is this process's if and only if the frame's
    * number is below {@linkcode frameNumber}, and no later claim of a living process bears it.
@@ -321,7 +316,7 @@ export class Ring {
     return count;
   }
 
-  /** Takes the consumers' turn, unless there is nothing to get. */
+  /** Takes the consumers' turn, unless there is nothing to get. Model: tests/models/ring.pml. */
   #beginGet(): RingResult {
     const { cells } = this;
     if (this.#got === undefined) {
@@ -336,7 +331,7 @@ export class Ring {
     return DONE;
   }
 
-  /** Ends the turn, unless an item is still to be completed in it. */
+  /** Ends the turn, unless an item is still to be completed in it. Model: tests/models/ring.pml. */
   #endGet(done: boolean): void {
     if (!done) this.#got = undefined;
     if (this.#got === undefined) this.#getLock.release();
@@ -421,7 +416,7 @@ export class Ring {
     }
   }
 
-  /** Writes and commits one frame; `PUT_LOCK` is held. */
+  /** Writes and commits one frame; `PUT_LOCK` is held. Model: tests/models/ring.pml. */
   #putFrame(item: Item, from: number, to: number, flags: number): RingResult {
     const { cells } = this;
     const puts = Atomics.load(cells, PUTS);
@@ -457,12 +452,16 @@ export class Ring {
   /**
    * Frees the room of large items that were given up, if the ring holds nothing else. `PUT_LOCK` is
    * held, and no stream has begun.
+   * Model: tests/models/ring.pml.
    */
   #dropRests(): boolean {
     return this.size === 0 && this.#drop(0);
   }
 
-  /** Drops frames up to one with any of the flags `end`, unless somebody is amid a get. */
+  /**
+   * Drops frames up to one with any of the flags `end`, unless somebody is amid a get.
+   * Model: tests/models/ring.pml.
+   */
   #drop(end: number): boolean {
     const { cells } = this;
     if (this.#getLock.tryAcquire() === undefined) return false;
@@ -486,7 +485,10 @@ export class Ring {
     return true;
   }
 
-  /** Undefined if there is room; else the value of `GETS` at which there was none. */
+  /**
+   * Undefined if there is room; else the value of `GETS` at which there was none.
+   * Model: tests/models/ring.pml.
+   */
   #room(size: number, tail: number, items: number | undefined): number | undefined {
     const { cells } = this;
     for (;;) {
@@ -499,7 +501,7 @@ export class Ring {
     }
   }
 
-  /** Takes frames until an item is complete; `GET_LOCK` is held. */
+  /** Takes frames until an item is complete; `GET_LOCK` is held. Model: tests/models/ring.pml. */
   #getFrames(claim: Claim | undefined): RingResult {
     const { cells, inbox } = this;
     for (;;) {
@@ -544,7 +546,10 @@ export class Ring {
     }
   }
 
-  /** Fails if this thread was held up for so long, after its end, that another took its turn over. */
+  /**
+   * Fails if this thread was held up for so long, after its end, that another took its turn over.
+   * Model: tests/models/ring.pml.
+   */
   #commitGet(gets: number): void {
     const { cells } = this;
     const next = (gets + COUNT_STEP) | 0;
@@ -569,14 +574,3 @@ function framesBetween(gets: number, puts: number): number {
 }
 
 const attachments = new Attachments<Ring>();
-
-function newRingBuffer({ capacity, maxItems }: RingOptions): SharedArrayBuffer {
-  let size = MIN_CAPACITY;
-  while (size < capacity && size < MAX_CAPACITY) size *= 2;
-  const buffer = new SharedArrayBuffer(HEADER_BYTES + size);
-  const cells = new Int32Array(buffer);
-  cells[CAPACITY] = size;
-  cells[MAX_ITEMS] = maxItems;
-  identify(cells, IDENTITY);
-  return buffer;
-}

@@ -46,6 +46,7 @@ export class RingPut extends RingWait implements Attempt<typeof DONE | typeof CL
     return this.ring.streamer === this;
   }
 
+  /** Model: tests/models/ring.pml. */
   attempt(): RingResult {
     const { ring } = this;
     const item = this.#item;

@@ -88,7 +88,7 @@ export class RWLockState extends Monitor {
   }
 
   /** A wait to write; `patient` if it may take its time. */
-  write(patient: boolean): MonitorWait<Acquired> {
+  write(patient = false): MonitorWait<Acquired> {
     const { cells } = this;
     let waiting = false;
     let polite = patient && Atomics.load(cells, LAST_WRITER) === ownPid;

@@ -39,6 +39,7 @@ export function onBlocked(service: () => void): void {
 
 /**
  * Waits, blocking this thread.
+ * Model: tests/models/futex.pml.
  *
  * @returns The outcome, or `PENDING` after `timeout` milliseconds.
  */
@@ -203,7 +204,10 @@ export class Line {
   }
 }
 
-/** Sleeps where the last attempt said, for one slice at most. The caller keeps the event loop alive. */
+/**
+ * Sleeps where the last attempt said, for one slice at most. The caller keeps the event loop alive.
+ * Model: tests/models/futex.pml.
+ */
 export async function nap(spot: SleepSpot): Promise<SleepResult> {
   const { cells, index, expected, sleepers, patience = SLICE_MS } = spot;
   if (sleepers !== undefined) Atomics.add(cells, sleepers, 1);

@@ -25,21 +25,21 @@ import {
   TimeoutError,
   type WaitOptions,
   type WaitSyncOptions,
-} from "./errors.ts";
-import { checkCapacity } from "./memory/capacity.ts";
-import { PipeEnd, type PipeParts, PipePut, PipeReady, PipeSource } from "./memory/pipe.ts";
-import { readinessOf, registerWaitable, waitAny } from "./memory/readiness.ts";
-import { type Claim, CLOSED, DONE, type Item, type Ring, type RingResult } from "./memory/ring.ts";
-import { RingGet } from "./memory/ring_wait.ts";
-import { checkTimeout } from "./memory/timeout.ts";
-import { PENDING, waitSync } from "./memory/wait.ts";
-import type { Process } from "./process.ts";
-import type { Queue } from "./queue.ts";
-import type { Event } from "./sync.ts";
-import { encode } from "./wire/codec/codec.ts";
-import { describe } from "./wire/codec/error_envelope.ts";
-import { Unsendable } from "./wire/codec/kinds.ts";
-import { type Destination, registerShareable } from "./wire/codec/shareable.ts";
+} from "../errors.ts";
+import { checkCapacity } from "../memory/capacity.ts";
+import { PipeEnd, type PipeParts, PipePut, PipeReady, PipeSource } from "../memory/pipe.ts";
+import { readinessOf, registerWaitable, waitAny } from "../memory/readiness.ts";
+import { type Claim, CLOSED, DONE, type Item, type Ring, type RingResult } from "../memory/ring.ts";
+import { RingGet } from "../memory/ring_wait.ts";
+import { checkTimeout } from "../memory/timeout.ts";
+import { PENDING, waitSync } from "../memory/wait.ts";
+import type { Process } from "../process.ts";
+import type { Queue } from "../queue.ts";
+import type { Event } from "../sync.ts";
+import { encode } from "../wire/codec/codec.ts";
+import { describe } from "../wire/codec/error_envelope.ts";
+import { Unsendable } from "../wire/codec/kinds.ts";
+import { type Destination, registerShareable } from "../wire/codec/shareable.ts";
 import {
   discard,
   fromInbox,
@@ -49,8 +49,8 @@ import {
   rawInbox,
   toItem,
   toRawItem,
-} from "./wire/packet.ts";
-import { registerExports } from "./wire/target/exports.ts";
+} from "../wire/packet.ts";
+import { registerExports } from "../wire/target/exports.ts";
 
 /** Options of a {@linkcode Pipe}. */
 export interface PipeOptions {
