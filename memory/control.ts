@@ -146,6 +146,20 @@ export function isAlive(pid: number): boolean {
   return Atomics.load(words, slot + STATE) === ALIVE && Atomics.load(words, slot + PID) === pid;
 }
 
+/** The living processes that a process has created. */
+export function livingChildren(parent: number): number[] {
+  const children: number[] = [];
+  const used = Math.min(SLOTS, Atomics.load(words, NEXT_PID) + 1);
+  for (let i = 0; i < used; i++) {
+    const slot = HEADER + i * SLOT_WORDS;
+    // Plainly, for there may be many: who asks knows that the parent creates no more.
+    if (words[slot + STATE] === ALIVE && words[slot + PARENT] === parent) {
+      children.push(words[slot + PID] as number);
+    }
+  }
+  return children;
+}
+
 /** The exit code of an ended process; null while it lives. -1 if its slot has been used again. */
 export function exitCodeOf(pid: number): number | null {
   const slot = stateIndex(pid);

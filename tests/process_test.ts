@@ -14,6 +14,7 @@ import {
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
+import { isAlive } from "../memory/control.ts";
 import { ClosedError, EncodingError, ProcessError, TargetError } from "../errors.ts";
 import {
   activeChildren,
@@ -1006,6 +1007,19 @@ test("Process whose parent exits right after the start runs all the same", async
   }, { Process, closure, ran });
   await joined(child);
   assert(await ran.wait({ timeout: SOON }));
+});
+
+test("Process that dies amid the start of another leaves none that seems to live", async () => {
+  const taken = new Value("i32", 0, { lock: false });
+  const url = import.meta.resolve("../wire/spawn.ts");
+  const child = start(async () => {
+    const { takePid } = await import(url);
+    taken.value = takePid("never started");
+    process.exit(3);
+  }, { taken, url });
+  await joined(child);
+  assert(taken.value > 0);
+  await until(() => !isAlive(taken.value), "the end of what was not started");
 });
 
 test("Process may start a closure that it was given", async () => {

@@ -18,6 +18,7 @@ import {
   endProcess,
   exitCodeOf,
   isAlive,
+  livingChildren,
   newPid,
   ownPid,
   stateIndex,
@@ -164,6 +165,8 @@ function start({ record, transfer }: StartRequest): void {
         console.error(`Process ${record.name} (pid ${pid}) was lost:`, error);
       }
       closeLink(pid);
+      // It died between taking a pid and asking for the start.
+      for (const child of livingChildren(pid)) if (!workers.has(child)) dropPid(child);
       stopDaemonsLeft();
       resolve();
     },
