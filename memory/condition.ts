@@ -1,5 +1,5 @@
 import type { Attempt } from "./attempt.ts";
-import { isAlive, ownPid } from "./control.ts";
+import { isAlive } from "./control.ts";
 import { wake } from "./futex.ts";
 import { Attachments } from "./identity.ts";
 import type { Mutex } from "./mutex.ts";
@@ -73,8 +73,6 @@ export class ConditionState extends Monitor {
    */
   enlist(lock: Mutex): ConditionWait {
     return this.inTurn(() => {
-      // What the dead were granted is others', before this process may take their place.
-      if (this.#roster.find(ownPid) === undefined) this.#inherit();
       const own = this.#roster.own();
       Atomics.add(this.cells, own + WAITING, 1);
       const wait = new ConditionWait(this, own + GRANTED, lock);
