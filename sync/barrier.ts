@@ -14,11 +14,12 @@ import {
 import { bootRecord } from "../memory/control.ts";
 import { checkTimeout } from "../memory/timeout.ts";
 import { PENDING, waitSync } from "../memory/wait.ts";
+import { Unsendable } from "../wire/codec/kinds.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
 import type { TargetRef } from "../wire/protocol.ts";
 import { registerExports } from "../wire/target/exports.ts";
-import { describeTarget, resolveTarget } from "../wire/target/target_ref.ts";
-import { resolveLoaded } from "../wire/target/target_resolve.ts";
+import { describeIfLoaded } from "../wire/target/describer.ts";
+import { resolveLoaded, resolveTarget } from "../wire/target/target_resolve.ts";
 
 /** Options of a {@linkcode Barrier}. */
 export interface BarrierOptions {
@@ -75,8 +76,8 @@ class AdoptOptions implements BarrierOptions {
 export class Barrier {
   readonly #state: BarrierState;
   readonly #timeout: number | undefined;
-  /** What the action is elsewhere; null if there is none. */
-  readonly #ref: TargetRef | null;
+  /** What the action is elsewhere; null if there is none, undefined if that is not known yet. */
+  #ref: TargetRef | null | undefined;
   #action: (() => void) | undefined;
 
   static {
@@ -88,7 +89,7 @@ export class Barrier {
         return {
           buffer: barrier.#state.buffer,
           timeout: barrier.#timeout ?? null,
-          action: barrier.#ref,
+          action: barrier.#describe(),
         };
       },
       (parts) => new Barrier(1, new AdoptOptions(parts as BarrierParts)),
@@ -126,7 +127,7 @@ export class Barrier {
       );
     }
     checkTimeout(timeout);
-    this.#ref = action === undefined ? null : describeTarget(action);
+    this.#ref = action === undefined ? null : describeIfLoaded(action);
     this.#action = action;
     this.#timeout = timeout;
     this.#state = BarrierState.create(parties);
@@ -158,7 +159,7 @@ export class Barrier {
   async wait(options: WaitOptions = {}): Promise<number> {
     const timeout = checkTimeout(options.timeout ?? this.#timeout);
     options.signal?.throwIfAborted();
-    if (this.#ref !== null && this.#action === undefined) {
+    if (this.#ref && this.#action === undefined) {
       await this.#loadAction(this.#ref);
       options.signal?.throwIfAborted();
     }
@@ -181,8 +182,8 @@ export class Barrier {
    */
   waitSync(options: WaitSyncOptions = {}): number {
     const timeout = checkTimeout(options.timeout ?? this.#timeout);
-    if (this.#ref !== null) this.#action ??= resolveLoaded(this.#ref) as (() => void) | undefined;
-    if (this.#ref !== null && this.#action === undefined) {
+    if (this.#ref) this.#action ??= resolveLoaded(this.#ref) as (() => void) | undefined;
+    if (this.#ref && this.#action === undefined) {
       throw new ProcessError(
         `Cannot wait for Barrier: its action "${this.#ref.name}" is of a module that this process ` +
           "has not loaded; import that module before, or use wait()",
@@ -222,6 +223,14 @@ export class Barrier {
       throw error;
     }
     return this.#state.complete(arrival);
+  }
+
+  #describe(): TargetRef | null {
+    if (this.#ref === undefined) this.#ref = describeIfLoaded(this.#action);
+    if (this.#ref !== undefined) return this.#ref;
+    throw new Unsendable(
+      "its action cannot be read here; import @multiprocessing/core/process in this process, too",
+    );
   }
 
   async #loadAction(ref: TargetRef): Promise<void> {

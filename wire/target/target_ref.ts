@@ -6,6 +6,7 @@
  */
 
 import { TargetError } from "../../errors.ts";
+import { setDescriber } from "./describer.ts";
 import { analyseCapture, type Analysis, type Captured } from "./capture.ts";
 import { exportName } from "./exports.ts";
 import type { ScopeBinding, SourceRef, TargetRef } from "../protocol.ts";
@@ -159,3 +160,5 @@ function shortName({ name }: Step): string {
 function show(value: unknown): string {
   return typeof value === "string" ? JSON.stringify(value) : String(value);
 }
+
+setDescriber(describeTarget);
