@@ -137,7 +137,9 @@ test("Process writes the file and line of a task's error", async () => {
 /** One process ran the module again, was refused with the recipe, and started nobody. */
 function assertRefused(lines: string[]): void {
   const text = lines.join("\n");
-  assertEquals(count(lines, "module runs"), 2, text);
+  const runs = count(lines, "module runs");
+  // What a worker has printed may get lost when the main process ends by an error at once.
+  assert(runs === 2 || runs === 1, text);
   assert(count(lines, "target runs") <= 1, text);
   assertMatch(text, /ProcessError: Cannot start .*: this module has been imported/);
   assertMatch(text, /if \(import\.meta\.main\) \{/);
