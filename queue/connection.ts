@@ -34,7 +34,7 @@ import { RingGet } from "../memory/ring_wait.ts";
 import { checkTimeout } from "../memory/timeout.ts";
 import { PENDING, waitSync } from "../memory/wait.ts";
 import type { Process } from "../process.ts";
-import type { Queue } from "../queue.ts";
+import type { Queue } from "./queue.ts";
 import type { Event } from "../sync.ts";
 import { encode } from "../wire/codec/codec.ts";
 import { describe } from "../wire/codec/error_envelope.ts";
