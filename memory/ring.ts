@@ -78,8 +78,8 @@ const NOTHING: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 
  * A get does the same with `GET_LOCK`, the head records and `GETS`: an item copied but not committed is
  * got by the next consumer. So there is nothing to repair after a death.
  *
- * **Closed** is the lowest bit of `PUTS`: it changes the word that consumers sleep on, and a commit
- * that comes too late fails, also amid a large item.
+ * **Closed** is the lowest bit of `PUTS`, and then of `GETS`: it changes the words that consumers and
+ * producers sleep on, and a put's commit that comes too late fails, also amid a large item.
  *
  * **Large items** are streamed, a quarter of the ring a frame (flags `FIRST`, `LAST`), and their
  * producer keeps `PUT_LOCK` meanwhile and its pid in `STREAM`; the consumer keeps `GET_LOCK`. A

@@ -25,6 +25,7 @@ import { PipeEnd } from "../memory/pipe.ts";
 import { Roster } from "../memory/roster.ts";
 import { Process } from "../process.ts";
 import { Connection, Pipe, Queue } from "../queue.ts";
+import { Event } from "../sync.ts";
 import { closure, type Target } from "../target.ts";
 
 /** Nothing here takes longer than this, on a busy machine either. */
@@ -1034,10 +1035,12 @@ for (const act of ACTS) {
 test("Connection: what poll() tells can be received, also after a death amid a large message", async () => {
   const steps = Array.from({ length: 14 }, (_, i) => 2 * i + 2);
   const pipes = steps.map(() => Pipe({ capacity: SMALL }));
+  const go = new Event();
   const victims = pipes.map(([here, there], i) => {
     here.sendSync("m".repeat(1_500));
     const step = steps[i]!;
     return start(closure(() => {
+      go.waitSync();
       const table = Atomics as unknown as Record<string, (...args: unknown[]) => unknown>;
       const names = ["load", "store", "add", "sub", "or", "exchange", "compareExchange", "notify"];
       const originals = names.map((name) => table[name]!);
@@ -1056,12 +1059,14 @@ test("Connection: what poll() tells can be received, also after a death amid a l
       });
       there.recvSync();
       restore();
-    }, { there, step }));
+    }, { there, step, go }));
   });
+  // This process holds the ends, too, and did so before the first victim died: with no holder left, an
+  // end is gone for ever.
+  for (const [, there] of pipes) there.pollSync();
+  go.set();
   const found = [0, 0];
   for (const [i, [here, there]] of pipes.entries()) {
-    // This process holds the end, too.
-    there.pollSync();
     assert(await victims[i]!.join({ timeout: DEADLINE }));
     const is = there.pollSync();
     found[Number(is)]!++;
