@@ -98,17 +98,17 @@ export function waitAny(
           shared[place] = share(attempt, looks[place] as Look);
           return false;
         }
-        finish();
+        finish(place);
       } catch (error) {
         end(() => reject(error));
       }
       return true;
     });
-    const finish = (): void =>
-      end(() => resolve(new Promise((settle) => settle(lookAt(attempts)))));
+    const finish = (found?: number): void =>
+      end(() => resolve(new Promise((settle) => settle(lookAt(attempts, found)))));
     const onAbort = (): void => end(() => reject(signal?.reason));
     // setTimeout() takes at most 2^31-1 ms, 24 days; who waits longer may as well wait for ever.
-    const timer = timeout < 2 ** 31 ? setTimeout(finish, timeout) : undefined;
+    const timer = timeout < 2 ** 31 ? setTimeout(() => finish(), timeout) : undefined;
     const end = (settle: () => void): void => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
@@ -122,7 +122,10 @@ export function waitAny(
   });
 }
 
-function lookAt(attempts: readonly Attempt<unknown>[]): number[] {
+/** The places of all that have their outcome; and that of `found`, which had, and may have lost it since. */
+function lookAt(attempts: readonly Attempt<unknown>[], found?: number): number[] {
   checkAlive();
-  return attempts.flatMap((attempt, place) => attempt.attempt() === PENDING ? [] : [place]);
+  return attempts.flatMap((attempt, place) =>
+    place === found || attempt.attempt() !== PENDING ? [place] : []
+  );
 }

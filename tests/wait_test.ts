@@ -11,6 +11,8 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { ClosedError, ProcessError } from "../errors.ts";
+import { waitAny } from "../memory/readiness.ts";
+import { PENDING } from "../memory/attempt.ts";
 import { Process } from "../process.ts";
 import { current, ROOT } from "../scripts/runtimes.ts";
 import { capture } from "../scripts/spawn.ts";
@@ -278,6 +280,15 @@ test("wait() passes a wake-up on to the process that gets", async () => {
   for (const ready of await Promise.all(others)) assertEquals(ready, [queue]);
   await ended(waiter);
   assertLess(times.sort((a, b) => a - b)[times.length >> 1]!, 100);
+});
+
+test("wait() returns what it saw ready, even if another takes it at once", async () => {
+  const cells = new Int32Array(new SharedArrayBuffer(4));
+  let looks = 0;
+  // Ready at the second look only: as a queue's item that a getter takes before the third.
+  const attempt = () => looks++ === 1 ? true : PENDING;
+  const spot = { cells, index: 0, expected: 0, patience: 10, attempt };
+  assertEquals(await waitAny([spot], DEADLINE), [0]);
 });
 
 test("wait() called again and again does not pile up sleepers", async () => {
