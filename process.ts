@@ -38,6 +38,7 @@ import { registerExports } from "./wire/target/exports.ts";
 import { pack } from "./wire/packet.ts";
 import type { CallPayload, SourceRef, TargetRef } from "./wire/protocol.ts";
 import { closed, dropPid, ownName, spawn, stop, takePid } from "./wire/spawn.ts";
+import { taskSignal } from "./wire/pool/task_signal.ts";
 import { describeTarget } from "./wire/target/target_ref.ts";
 import type { Target } from "./target.ts";
 import { WORKER_URL } from "./_worker.ts";
@@ -396,17 +397,22 @@ const current: CurrentProcess = {
   pid: ownPid,
   daemon: bootRecord?.start.daemon ?? false,
   get signal() {
-    interruption ??= watchInterruption();
-    return interruption.signal;
+    return taskSignal() ?? interruptionSignal();
   },
 };
 
-function watchInterruption(): AbortController {
-  const controller = new AbortController();
-  const reason = new DOMException(`${ownName} was interrupted`, "AbortError");
-  if (wasInterrupted()) controller.abort(reason);
-  else interrupted().then(() => controller.abort(reason));
-  return controller;
+/** Looks by itself, so that also a target that never waits sees when it is interrupted. */
+function interruptionSignal(): AbortSignal {
+  if (interruption === undefined) {
+    interruption = new AbortController();
+    interrupted().then(() => interruption!.abort(interruptionReason()));
+  }
+  if (wasInterrupted()) interruption.abort(interruptionReason());
+  return interruption.signal;
+}
+
+function interruptionReason(): DOMException {
+  return new DOMException(`${ownName} was interrupted`, "AbortError");
 }
 
 /**

@@ -37,6 +37,8 @@ export interface RuntimeAdapter {
   readonly version: string;
   /** Whether the thread of a worker has stopped when its end is reported. */
   readonly endIsFinal: boolean;
+  /** Whether the stack of an error shows who awaits the promise that it rejects. */
+  readonly asyncStacks: boolean;
   /** CPUs that this process may use, at least 1. */
   cpuCount(): number;
   /**
@@ -47,6 +49,13 @@ export interface RuntimeAdapter {
   entryText(boot: string): string;
   /** Starts a worker. Synchronous: the worker begins even while this thread blocks. */
   startWorker(start: WorkerStart): NativeWorker;
+  /**
+   * Calls a function, which is interrupted after `ms` milliseconds even in a loop without end. Only
+   * where it costs little, and where a worker in such a loop cannot be stopped.
+   *
+   * @param late Makes the error that is thrown then.
+   */
+  callFor?<R>(ms: number, fn: () => R, late: () => Error): R;
 }
 
 /** What the entry finds inside a fresh worker, whichever the runtime. */

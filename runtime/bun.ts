@@ -14,6 +14,7 @@ export const bun: RuntimeAdapter = {
   name: "bun",
   version: process.versions.bun ?? "unknown",
   endIsFinal: true,
+  asyncStacks: false,
   cpuCount: availableParallelism,
   entryText: (boot) =>
     `addEventListener("message", (event) => (${boot})(event.data, (${inside})()), { once: true });`,

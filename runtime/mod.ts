@@ -19,3 +19,4 @@ export type { Inside, NativeWorker, RuntimeAdapter } from "./adapter.ts";
 export { hold, release, yieldLoop } from "./loop.ts";
 export { insideTarget, runTarget } from "./target_context.ts";
 export { openChannel, type Port, receive, wrapPort } from "./port.ts";
+export { readSource } from "./source_text.ts";

@@ -17,6 +17,7 @@ export const node: RuntimeAdapter = {
   name: "node",
   version: process.versions.node,
   endIsFinal: true,
+  asyncStacks: true,
   cpuCount: availableParallelism,
   entryText: (boot) => `${NODE_MESSAGE}${CACHE}(${boot})(message, (${inside})());`,
   startWorker: startNodeWorker,

@@ -376,6 +376,9 @@ test("LocalBackend gives up when its workers cannot start, and rejects what is p
   const outcomes: unknown[] = [];
   const job: Job = {
     mode: "call",
+    watch: undefined,
+    first: 0,
+    caller: undefined,
     resolve: (value) => outcomes.push(value),
     reject: (error) => outcomes.push(error),
   };

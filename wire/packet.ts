@@ -92,9 +92,13 @@ export function keepItem(item: Item): void {
 
 /** Undoes {@linkcode toItem} for an item that was put nowhere. */
 export function discard(item: Item): void {
-  if (item.tag !== WITH_TOKEN) return;
-  withdraw(tokenOf(item));
+  dropAttachments(item);
   for (const passage of passages.get(item) ?? []) passage.lost?.();
+}
+
+/** Takes back what was deposited for an item that nobody will decode. */
+export function dropAttachments(item: Item): void {
+  if (item.tag === WITH_TOKEN) withdraw(tokenOf(item));
 }
 
 /** Makes bytes ready for a ring as they are. */

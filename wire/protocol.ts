@@ -63,10 +63,8 @@ export interface Packed {
 export type Payload = CallPayload | TaskLoopPayload;
 
 /** Runs one function. */
-export interface CallPayload {
+export interface CallPayload extends PackedCall {
   kind: "call";
-  target: Packed;
-  args: Packed;
 }
 
 /** Runs a pool's tasks; see task_loop.ts. */
@@ -77,16 +75,37 @@ export interface TaskLoopPayload {
   tasks: SharedArrayBuffer;
   results: SharedArrayBuffer;
   claims: SharedArrayBuffer;
-  /** Which of the claims is this worker's. */
+  leases: SharedArrayBuffer;
+  /** Which of the claims, and of the leases, is this worker's. */
   slot: number;
+  /** The worker ends after so many tasks. */
+  maxTasks: number;
+  /** Called before the first task. */
+  initializer: PackedCall | undefined;
 }
 
-/** Sent by a pool to each of its workers, before the first task that needs it. */
+/** A function and its arguments. */
+export interface PackedCall {
+  target: Packed;
+  args: Packed;
+}
+
+/** Sent by a pool to a worker. */
+export type PoolMessage = DefinitionMessage | AbortMessage;
+
+/** Sent by a pool to all its workers, before the first task that needs it. */
 export interface DefinitionMessage {
   /** Number of the function, as tasks name it. */
   index: number;
   /** The function's {@linkcode TargetRef}; null if no task will name it any more. */
   target: Packed | null;
+}
+
+/** Sent by a pool to a worker before it tells the worker's task to stop. */
+export interface AbortMessage {
+  /** The task's number. */
+  task: number;
+  reason: Packed;
 }
 
 /** Sent by a worker to its pool: the uncaught error that ends it. */

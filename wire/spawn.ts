@@ -130,13 +130,17 @@ export function stop(pid: number, code: number): void {
   if (endProcess(pid, code, false)) request({ kind: "stop", pid });
 }
 
-/** Resolves with the exit code when the process has ended and its output has come through. */
-export async function closed(pid: number): Promise<number> {
+/**
+ * Resolves with the exit code when the process has ended and its output has come through.
+ *
+ * @param patience How long to wait for the output, in ms.
+ */
+export async function closed(pid: number, patience = CLOSE_MS): Promise<number> {
   const code = await ended(pid);
   const worker = workers.get(pid);
   if (worker !== undefined) {
     let timer;
-    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSE_MS));
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, patience));
     await Promise.race([worker.closed, late]);
     clearTimeout(timer);
   }

@@ -68,7 +68,9 @@ export interface EncodeOptions {
   /** Names the value in errors, such as `args`. Default `value`. */
   root?: string;
   /** Buffers, ports and streams that are moved rather than copied. */
-  transfer?: readonly Transferable[];
+  transfer?: readonly Transferable[] | undefined;
+  /** Likewise, but only those that stand in the value. */
+  movable?: ReadonlySet<unknown> | undefined;
   /** The pid of the process that the value is for, if that is known. */
   to?: number | undefined;
   /** Whether large memory is handed out as it is, as the result's `body`, rather than copied. */
@@ -125,6 +127,7 @@ const result: Encoded = {
  */
 export function encode(value: unknown, options: EncodeOptions = {}): Encoded {
   if (options.transfer !== undefined && options.transfer.length > 0) return graph(value, options);
+  if (options.movable !== undefined) return graph(value, options);
   switch (typeof value) {
     case "number":
       return number(value);
@@ -335,8 +338,9 @@ export function passagesOf({ attachments }: Encoded): readonly Passage[] {
   return passages.get(attachments) ?? NONE;
 }
 
-function graph(value: unknown, { root = "value", transfer = [], to }: EncodeOptions): Encoded {
-  const writer = new GraphWriter(root, to);
+function graph(value: unknown, options: EncodeOptions): Encoded {
+  const { root = "value", transfer = [], to, movable } = options;
+  const writer = new GraphWriter(root, to, movable);
   const table = treePackr.pack(writer.write(value, transfer), RESET_BUFFER_MODE);
   const length = 5 + table.length + writer.blobBytes;
   const scratch = take(length);

@@ -68,6 +68,7 @@ export class GraphWriter implements Destination {
   reading: Step | undefined;
 
   readonly #root: string;
+  readonly #movable: ReadonlySet<unknown> | undefined;
   readonly #entries: Entry[] = [];
   readonly #indices: Map<unknown, number> = new Map();
   readonly #keys: Map<string, number> = new Map();
@@ -81,10 +82,12 @@ export class GraphWriter implements Destination {
    *
    * @param root Names the value in errors.
    * @param to The process that the value is for.
+   * @param movable What is moved if it stands in the value.
    */
-  constructor(root: string, to?: number) {
+  constructor(root: string, to?: number, movable?: ReadonlySet<unknown>) {
     this.#root = root;
     this.to = to;
+    this.#movable = movable;
   }
 
   /**
@@ -185,6 +188,7 @@ export class GraphWriter implements Destination {
   /** Puts off the decision whether the thing that is being taken apart is moved or copied. */
   settleLater(mustMove = false): void {
     const { source } = this.#entries[this.#current]!;
+    if (this.#movable?.has(source)) this.moved.add(source as object);
     // What an error carries along is given up now, rather than fail the error at the end.
     if (mustMove && this.#trials > 0 && !this.moved.has(source as object)) {
       throw new Unsendable("it is not among what is moved");

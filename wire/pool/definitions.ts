@@ -6,9 +6,11 @@
 
 import { EncodingError } from "../../errors.ts";
 import type { Port } from "../../runtime/mod.ts";
+import type { Sources } from "./caller.ts";
 import { pack } from "../packet.ts";
 import type { DefinitionMessage, Packed, TargetRef } from "../protocol.ts";
 import { describeTarget } from "../target/target_ref.ts";
+import { sourcesOf } from "../target/target_resolve.ts";
 import { sendingKey } from "../target/tasks.ts";
 
 /** A function that the workers know, or will before they see a task that needs it. */
@@ -17,6 +19,8 @@ export interface Definition {
   readonly packed: Packed;
   /** Under which it is known here: its source text if that is all there is to it, or itself. */
   readonly key: unknown;
+  /** What of it travels as text, by the name in stacks. */
+  readonly sources: Sources;
   /** Unsettled jobs that need it. */
   users: number;
 }
@@ -28,14 +32,14 @@ const MAX_IDLE = 1000;
 /** Gives functions numbers, and tells the workers what they mean. */
 export class Definitions {
   readonly #byKey = new Map<unknown, Definition>();
-  readonly #ports: () => Iterable<Port>;
+  readonly #workers: () => Iterable<{ port: Port }>;
   #next = 0;
   #lastKey: unknown;
   #last: Definition | undefined;
 
-  /** @param ports The channels to all living workers. */
-  constructor(ports: () => Iterable<Port>) {
-    this.#ports = ports;
+  /** @param workers All living workers. */
+  constructor(workers: () => Iterable<{ port: Port }>) {
+    this.#workers = workers;
   }
 
   /**
@@ -72,9 +76,9 @@ export class Definitions {
           "pass what is moved as an argument",
       );
     }
-    const definition = { index: this.#next++, packed, key, users: 0 };
+    const definition = { index: this.#next++, packed, key, sources: sourcesOf(ref), users: 0 };
     this.#byKey.set(key, definition);
-    for (const port of this.#ports()) {
+    for (const { port } of this.#workers()) {
       post(port, { index: definition.index, target: definition.packed });
     }
     if (this.#byKey.size > MAX_IDLE) this.#forgetOldest();
@@ -86,7 +90,7 @@ export class Definitions {
       if (users > 0 || index === this.#next - 1) continue;
       this.#last = undefined;
       this.#byKey.delete(key);
-      for (const port of this.#ports()) post(port, { index, target: null });
+      for (const { port } of this.#workers()) post(port, { index, target: null });
       return;
     }
   }

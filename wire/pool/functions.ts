@@ -7,7 +7,7 @@
 import { bootRecord } from "../../memory/control.ts";
 import { type Port, receive } from "../../runtime/mod.ts";
 import { unpack } from "../packet.ts";
-import type { DefinitionMessage, Packed, TargetRef } from "../protocol.ts";
+import type { Packed, PoolMessage, TargetRef } from "../protocol.ts";
 import { resolveTarget } from "../target/target_resolve.ts";
 import type { AnyFunction } from "../target/tasks.ts";
 
@@ -16,6 +16,7 @@ export class Functions {
   readonly #port: Port;
   readonly #definitions = new Map<number, Packed>();
   readonly #ready = new Map<number, AnyFunction>();
+  #lastAbort: { task: number; reason: Packed } | undefined;
 
   constructor(port: Port) {
     this.#port = port;
@@ -34,34 +35,54 @@ export class Functions {
   async load(index: number): Promise<AnyFunction> {
     const ready = this.#ready.get(index);
     if (ready !== undefined) return ready;
-    const { importModule } = bootRecord!.inside;
-    const ref = unpack(this.#definition(index)) as TargetRef;
-    bootRecord!.importing++;
-    try {
-      const fn = await resolveTarget(ref, importModule);
-      this.#ready.set(index, fn);
-      return fn;
-    } finally {
-      bootRecord!.importing--;
-    }
+    const fn = await loadTarget(this.#definition(index));
+    this.#ready.set(index, fn);
+    return fn;
+  }
+
+  /** Why a task was told to stop. */
+  abortReason(task: number): unknown {
+    while (this.#learn());
+    return this.#lastAbort?.task === task ? unpack(this.#lastAbort.reason) : undefined;
   }
 
   // The pool has posted the definition before it put the task or started this worker: it lies in the port.
   #definition(index: number): Packed {
     while (!this.#definitions.has(index)) {
-      const next = receive(this.#port);
-      if (next === undefined) throw new Error(`Definition ${index} has got lost`);
-      this.#learn(next.message as DefinitionMessage);
+      if (!this.#learn()) throw new Error(`Definition ${index} has got lost`);
     }
     return this.#definitions.get(index) as Packed;
   }
 
-  #learn({ index, target }: DefinitionMessage): void {
-    if (target !== null) {
-      this.#definitions.set(index, target);
+  /** Takes the next message in. Returns false if there is none. */
+  #learn(): boolean {
+    const message = receive(this.#port)?.message as PoolMessage | undefined;
+    if (message === undefined) return false;
+    if ("task" in message) {
+      this.#lastAbort = message;
+    } else if (message.target !== null) {
+      this.#definitions.set(message.index, message.target);
     } else {
-      this.#definitions.delete(index);
-      this.#ready.delete(index);
+      this.#definitions.delete(message.index);
+      this.#ready.delete(message.index);
     }
+    return true;
+  }
+}
+
+/**
+ * Makes a function of what crossed: compiles its source, or imports its module. No process may be
+ * started meanwhile.
+ *
+ * @throws What its module threw, or a TargetError.
+ */
+export async function loadTarget(packed: Packed): Promise<AnyFunction> {
+  const { importModule } = bootRecord!.inside;
+  const ref = unpack(packed) as TargetRef;
+  bootRecord!.importing++;
+  try {
+    return await resolveTarget(ref, importModule);
+  } finally {
+    bootRecord!.importing--;
   }
 }

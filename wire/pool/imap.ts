@@ -1,109 +1,312 @@
 import { yieldLoop } from "../../runtime/mod.ts";
-import type { MapResult } from "./job.ts";
+import { rethrow } from "./caller.ts";
+import { type Sender, submitItems } from "./chunks.ts";
+import { Fifo } from "./fifo.ts";
+import { type Job, type JobMode, type MapResult, WAITS, type Watch } from "./job.ts";
 
 /** What an {@linkcode Imap} is made of. */
-export interface ImapOptions {
+export interface ImapOptions extends Sender {
+  /** Whether results come in the order of the items, or as they are there. */
+  ordered: boolean;
   /** Items a chunk. */
   size: number;
   /** Chunks read before the consumer, at most. */
   ahead: number;
-  /** Runs a chunk. Never rejects. */
-  run: (chunk: unknown[]) => Promise<MapResult>;
+  /** So long may the call for an item take, in ms. */
+  timeout: number;
+  grace: number;
+  /** Made where the iterator was asked for. */
+  caller: Error;
+  onProgress: ((done: number, total: number | undefined) => void) | undefined;
+  /** Called once, when nothing more will be read. */
+  onDrained(): void;
+  /** Called once, when nothing more will be given out. */
+  onEnd(): void;
+}
+
+/** A consumer's call of next() that waits. */
+interface Consumer<R> {
+  resolve(result: IteratorResult<R, undefined> | Promise<never>): void;
+  reject(error: unknown): void;
 }
 
 /**
- * The chunks of an imap: read from the items as far as allowed, run, and handed out in order.
+ * The iterator of an imap: reads the items as far ahead of the consumer as allowed, and yields results.
  *
- * **The end of the items.** What was read before it, or before an error of their iterator, is run; the
- * error comes in its place.
+ * | state | next() gives | what ends it |
+ * |---|---|---|
+ * | reading | results, as they come | the end of the items, their error, an item's error, return(), a cancel |
+ * | drained: the items have ended | the results that are left, then the error of the items, if any | the last of them |
+ * | over | that it is done | |
+ *
+ * What was read before the error of the items is run; the error comes in its place. The error of an
+ * item ends the iteration: what has not begun is dropped.
  */
-export class Imap {
+export class Imap<R> implements AsyncIterableIterator<R, undefined> {
   /** Whether the items are all there, so that {@linkcode flush} can read them now. */
   readonly sized: boolean;
   readonly #options: ImapOptions;
   readonly #source: Iterator<unknown> | AsyncIterator<unknown>;
-  readonly #running: Promise<MapResult>[] = [];
-  #reading: Promise<false> | undefined;
+  readonly #isAsync: boolean;
+  readonly #total: number | undefined;
+  /** In order: those that were read; otherwise: those that have been run. */
+  readonly #queue = new Fifo<ImapChunk>();
+  /** Those that are being run. */
+  readonly #running = new Set<ImapChunk>();
+  readonly #consumers = new Fifo<Consumer<R>>();
+  /** Chunks that were read, and not yet consumed. */
+  #unconsumed = 0;
+  #read = 0;
+  #done = 0;
+  #reading: Promise<void> | undefined;
   #failure: { error: unknown } | undefined;
-  #ended = false;
+  #ahead: number;
+  #drained = false;
+  #over = false;
 
   constructor(items: Iterable<unknown> | AsyncIterable<unknown>, options: ImapOptions) {
     this.#options = options;
+    this.#ahead = options.ahead;
     this.sized = isSized(items);
-    this.#source = Symbol.asyncIterator in Object(items)
+    this.#total = totalOf(items);
+    this.#isAsync = Symbol.asyncIterator in Object(items);
+    this.#source = this.#isAsync
       ? (items as AsyncIterable<unknown>)[Symbol.asyncIterator]()
       : (items as Iterable<unknown>)[Symbol.iterator]();
   }
 
-  /** Waits for the next chunk. Resolves with undefined after the last. */
-  async next(): Promise<MapResult | undefined> {
-    const { ahead } = this.#options;
-    while (!this.#ended && this.#running.length < ahead) {
-      this.#reading ??= this.#read();
-      const first = this.#running[0]?.then(() => true);
-      // A slow source must not hold back results that are there already.
-      if (await (first === undefined ? this.#reading : Promise.race([first, this.#reading]))) break;
-    }
-    const result = this.#running.shift();
-    if (result !== undefined) return await result;
-    if (this.#failure !== undefined) throw this.#failure.error;
-    return undefined;
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<R, undefined>> {
+    const { promise, ...consumer } = Promise.withResolvers<IteratorResult<R, undefined>>();
+    this.#consumers.push(consumer);
+    this.#advance();
+    return promise;
+  }
+
+  /** Stops reading, and drops what has not begun. */
+  async return(): Promise<IteratorResult<R, undefined>> {
+    const stopped = this.#stop();
+    this.#giveOut();
+    await stopped;
+    return { done: true, value: undefined };
+  }
+
+  /** Stops all of it; the next result is the error. */
+  cancel(reason: unknown): void {
+    if (this.#over) return;
+    this.#failure = { error: reason };
+    const { backend, grace } = this.#options;
+    for (const chunk of this.#running) backend.cancel(chunk, reason, grace);
+    this.#stop().catch(() => {});
+    this.#giveOut();
   }
 
   /** Reads and runs all that is left of items that are {@linkcode sized}, however far ahead. */
   flush(): void {
-    const source = this.#source as Iterator<unknown>;
-    let chunk: unknown[] = [];
-    try {
-      for (let next = source.next(); !this.#ended; next = source.next()) {
-        if (next.done) this.#ended = true;
-        else if (chunk.push(next.value) === this.#options.size) chunk = this.#submit(chunk);
-      }
-    } catch (error) {
-      this.#fail(error);
+    this.#ahead = Infinity;
+    this.#fill();
+  }
+
+  /** Gives out what is there, and reads on. */
+  #advance(): void {
+    this.#giveOut();
+    if (this.#drained) return;
+    this.#fill();
+    this.#giveOut();
+  }
+
+  #giveOut(): void {
+    while (this.#consumers.first !== undefined && this.#serve(this.#consumers.first)) {
+      this.#consumers.shift();
     }
-    this.#submit(chunk);
   }
 
-  /** Stops reading. Called when the consumer leaves. */
-  async stop(): Promise<void> {
-    if (this.#ended) return;
-    this.#ended = true;
-    const left = Promise.resolve(this.#source.return?.());
-    if (this.#reading === undefined) return void await left;
-    // A source that is stuck amid a read must not hold up whoever leaves the loop.
-    await Promise.race([left, yieldLoop()]);
-    left.catch(() => {});
+  /** Gives a consumer the next result. Returns false if there is none yet. */
+  #serve(consumer: Consumer<R>): boolean {
+    const chunk = this.#over ? undefined : this.#queue.first;
+    if (chunk?.result !== undefined) {
+      this.#serveFrom(chunk, chunk.result, consumer);
+      return true;
+    }
+    if (!this.#over && (!this.#drained || this.#unconsumed > 0)) return false;
+    this.#finish();
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure === undefined) consumer.resolve({ done: true, value: undefined });
+    else consumer.reject(failure.error);
+    return true;
   }
 
-  async #read(): Promise<false> {
-    const chunk: unknown[] = [];
+  #serveFrom(
+    chunk: ImapChunk,
+    { values, errors, sources }: MapResult,
+    consumer: Consumer<R>,
+  ): void {
+    const at = chunk.taken++;
+    if (chunk.taken === values.length) {
+      this.#queue.shift();
+      this.#unconsumed--;
+    }
+    if (!errors.has(at)) return consumer.resolve({ done: false, value: values[at] as R });
+    this.#stop().catch(() => {});
+    consumer.resolve(rethrow(errors.get(at), this.#options.caller, sources));
+  }
+
+  #fill(): void {
+    if (this.#drained || this.#reading !== undefined) return;
+    if (!this.#isAsync) this.#readNow();
+    else if (this.#unconsumed < this.#ahead) this.#readLater();
+  }
+
+  /** Reads what is there at once. */
+  #readNow(): void {
+    const source = this.#source as Iterator<unknown>;
+    while (!this.#drained && this.#unconsumed < this.#ahead) {
+      const chunk: unknown[] = [];
+      try {
+        while (!this.#drained && chunk.length < this.#options.size) {
+          const { done, value } = source.next();
+          if (done) this.#drain();
+          else if (isPromise(value)) return this.#readLater(chunk, value);
+          else chunk.push(value);
+        }
+      } catch (error) {
+        this.#fail(error);
+      }
+      this.#submit(chunk);
+    }
+  }
+
+  /** Reads what comes in time. */
+  #readLater(chunk: unknown[] = [], first?: PromiseLike<unknown>): void {
+    this.#reading = this.#readChunk(chunk, first).then(() => {
+      this.#reading = undefined;
+      this.#advance();
+    });
+  }
+
+  async #readChunk(chunk: unknown[], first: PromiseLike<unknown> | undefined): Promise<void> {
     try {
-      while (!this.#ended && chunk.length < this.#options.size) {
+      if (first !== undefined) chunk.push(await first);
+      while (!this.#drained && chunk.length < this.#options.size) {
         const { done, value } = await this.#source.next();
-        if (done) this.#ended = true;
+        if (done) this.#drain();
         else chunk.push(await value);
       }
     } catch (error) {
       this.#fail(error);
     }
     this.#submit(chunk);
-    this.#reading = undefined;
-    return false;
-  }
-
-  #submit(chunk: unknown[]): unknown[] {
-    if (chunk.length > 0) this.#running.push(this.#options.run(chunk));
-    return [];
   }
 
   #fail(error: unknown): void {
-    this.#failure = { error };
-    this.#ended = true;
+    if (!this.#over) this.#failure = { error };
+    this.#drain();
+  }
+
+  /** Nothing more will be read; what was read is still to be submitted. */
+  #drain(): void {
+    if (this.#drained) return;
+    this.#drained = true;
+    queueMicrotask(this.#options.onDrained);
+  }
+
+  #submit(items: unknown[]): void {
+    if (items.length === 0 || this.#over) return;
+    const chunk = new ImapChunk(this as Imap<unknown>, this.#read, items.length, this.#options);
+    this.#read += items.length;
+    this.#unconsumed++;
+    this.#running.add(chunk);
+    if (this.#options.ordered) this.#queue.push(chunk);
+    try {
+      submitItems(this.#options, items, chunk);
+    } catch (error) {
+      chunk.reject(error);
+    }
+  }
+
+  /** A chunk has been run. */
+  settle(chunk: ImapChunk, result: MapResult): void {
+    chunk.result = result;
+    this.#running.delete(chunk);
+    if (this.#over) return;
+    if (!this.#options.ordered) this.#queue.push(chunk);
+    try {
+      this.#options.onProgress?.(this.#done += chunk.items, this.#total);
+    } catch (error) {
+      return this.cancel(error);
+    }
+    this.#advance();
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#options.onEnd();
+  }
+
+  /** Ends the iteration. Called when the consumer leaves, and when an item has failed. */
+  async #stop(): Promise<void> {
+    if (this.#over) return;
+    this.#finish();
+    const { backend } = this.#options;
+    for (const chunk of this.#running) backend.cancel(chunk, undefined, undefined);
+    if (this.#drained) return;
+    this.#drain();
+    const left = Promise.resolve(this.#source.return?.());
+    if (this.#reading === undefined) return void await left;
+    // A source that is stuck amid a read must not hold up whoever leaves the loop.
+    await Promise.race([left, yieldLoop()]);
+    left.catch(() => {});
   }
 }
 
-function isSized(items: object | string): boolean {
-  if (typeof items === "string" || Array.isArray(items) || ArrayBuffer.isView(items)) return true;
-  return items instanceof Set || items instanceof Map;
+/** Items that travel, and are run, together. */
+class ImapChunk implements Job {
+  readonly mode: JobMode;
+  readonly watch: Watch;
+  readonly first: number;
+  readonly caller = undefined;
+  readonly items: number;
+  result: MapResult | undefined;
+  /** How many of the results have been consumed. */
+  taken = 0;
+  readonly #imap: Imap<unknown>;
+
+  constructor(imap: Imap<unknown>, first: number, items: number, options: ImapOptions) {
+    const { mode, timeout, grace } = options;
+    this.#imap = imap;
+    this.mode = mode;
+    this.first = first;
+    this.items = items;
+    this.watch = { timeout, grace, giveBack: undefined, task: WAITS };
+  }
+
+  resolve(result: unknown): void {
+    this.#imap.settle(this, result as MapResult);
+  }
+
+  /** What fails the whole chunk is the error of its first item. */
+  reject(error: unknown): void {
+    const errors = new Map([[0, error]]);
+    this.resolve({ values: new Array(this.items), errors, took: 0, sources: new Map() });
+  }
+}
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null &&
+    typeof (value as { then?: unknown }).then === "function";
+}
+
+function totalOf(items: unknown): number | undefined {
+  if (Array.isArray(items)) return items.length;
+  if (items instanceof Set || items instanceof Map) return items.size;
+  return ArrayBuffer.isView(items) ? (items as Uint8Array).length : undefined;
+}
+
+function isSized(items: unknown): boolean {
+  return typeof items === "string" || totalOf(items) !== undefined;
 }

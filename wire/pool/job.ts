@@ -4,23 +4,60 @@
  * @module
  */
 
-/** How a job's function is called: once with all of the input, or with each item of it. */
-export type JobMode = "call" | "map";
+import type { Sources } from "./caller.ts";
 
-/** What came of a `map` job: the values and, by index, the errors of items that have none. */
+/**
+ * How a job's function is called: once with all of the input as arguments; with each item of it; or
+ * with each item's own items as arguments.
+ */
+export type JobMode = "call" | "map" | "starmap";
+
+/** What came of a chunk of a map: the values and, by index, the errors of items that have none. */
 export interface MapResult {
+  /** Fewer than the items, if the last ones were given back. */
   values: unknown[];
-  errors: Map<number, unknown>;
+  errors: ReadonlyMap<number, unknown>;
+  /** How long the worker took, in ms. */
+  took: number;
+  /** For the stacks of the errors. */
+  sources: Sources;
 }
 
 /** Something to be run by a worker, once: one of the two functions is called in the end. */
 export interface Job {
   readonly mode: JobMode;
-  /** Takes what the function returned; a {@linkcode MapResult} if the mode is `map`. */
+  /** What it asks for beyond that; undefined if nothing. */
+  readonly watch: Watch | undefined;
+  /** Which item of its map the input begins with. */
+  readonly first: number;
+  /** Made where the job was submitted; undefined if that took too long. */
+  readonly caller: Error | undefined;
+  /** Takes what the function returned; a {@linkcode MapResult} if the mode is not `call`. */
   resolve(value: unknown): void;
   /** Takes what the function threw, or why there is no answer. */
   reject(error: unknown): void;
 }
+
+/** What a job asks for beyond being run. Only a job that has one can be cancelled. */
+export interface Watch {
+  /** So long may a call take, in ms. */
+  readonly timeout: number;
+  /** So long may a call go on after it was told to stop, in ms; then its worker is stopped. */
+  readonly grace: number;
+  /**
+   * Takes back the items from `from` on: no worker has begun them. Called while another worker has
+   * nothing to do, or when the worker of a chunk has ended.
+   */
+  readonly giveBack: ((from: number) => void) | undefined;
+  /** The task's number while the workers know it; otherwise one of the two below. The backend's. */
+  task: number;
+}
+
+/** {@linkcode Watch.task} of a job that waits in the backlog. */
+export const WAITS = 0;
+
+/** {@linkcode Watch.task} of a job that has been settled. */
+export const SETTLED = -1;
 
 /** A pool at a glance. */
 export interface PoolStats {
@@ -34,10 +71,18 @@ export interface PoolStats {
   running: number;
   /** Tasks that have ended well. */
   completed: number;
-  /** Tasks that have failed. */
+  /** Tasks that have failed, or were cancelled. */
   failed: number;
   /** Workers that were replaced. */
   replaced: number;
+}
+
+/** What of an input is moved rather than copied. */
+export interface Moving {
+  /** Moved with this input, wherever it stands. */
+  transfer?: readonly Transferable[] | undefined;
+  /** Moved if it stands in this input. */
+  movable?: ReadonlySet<unknown> | undefined;
 }
 
 /** Runs jobs. */
@@ -52,7 +97,12 @@ export interface Backend {
    * @throws {TargetError} If the function cannot be sent.
    * @throws {EncodingError} If the input cannot be sent.
    */
-  submit(target: unknown, input: unknown[], job: Job): void;
+  submit(target: unknown, input: unknown[], job: Job, moving?: Moving): void;
+  /**
+   * Rejects a job that has a watch, unless it is settled. If a worker runs it, the task is told to stop,
+   * and the worker is stopped after `grace` milliseconds; if that is undefined, it is left alone.
+   */
+  cancel(job: Job, reason: unknown, grace: number | undefined): void;
   /** Runs what was submitted, then ends the workers. */
   close(): void;
   /** Ends the workers now; unsettled jobs fail with `reason`. */

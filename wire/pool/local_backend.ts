@@ -20,20 +20,31 @@
 import { ClosedError, ProcessLostError } from "../../errors.ts";
 import { Claims } from "../../memory/claim.ts";
 import { KILLED, TERMINATED } from "../../memory/control.ts";
+import { Leases } from "../../memory/lease.ts";
 import { Poller } from "../../memory/poller.ts";
 import { DONE, type Item, Ring } from "../../memory/ring.ts";
 import { RingPut } from "../../memory/ring_wait.ts";
 import { Line, nap } from "../../memory/wait.ts";
-import { hold, openChannel, type Port, receive, release, yieldLoop } from "../../runtime/mod.ts";
+import { hold, receive, release, yieldLoop } from "../../runtime/mod.ts";
 import { encode } from "../codec/codec.ts";
+import { Backlog } from "./backlog.ts";
+import { rethrow, type Sources } from "./caller.ts";
+import { Crew, type Worker } from "./crew.ts";
 import { type Definition, Definitions } from "./definitions.ts";
-import { Fifo } from "./fifo.ts";
-import type { Backend, Job, MapResult, PoolStats } from "./job.ts";
+import type { Backend, Job, MapResult, Moving, PoolStats } from "./job.ts";
+import { SETTLED, WAITS } from "./job.ts";
 import { JobTable } from "./job_table.ts";
-import { fromInbox, toItem, unpack } from "../packet.ts";
-import type { LastWords, TaskLoopPayload } from "../protocol.ts";
-import { closed, spawn, stop } from "../spawn.ts";
-import { RESULT_ERROR, RESULT_PARTIAL, taskWord } from "./task_frame.ts";
+import { GHOST, Overseer } from "./overseer.ts";
+import { dropAttachments, fromInbox, toItem, unpack } from "../packet.ts";
+import type { LastWords, PackedCall, TaskLoopPayload } from "../protocol.ts";
+import {
+  kindOf,
+  millisecondsOf,
+  RESULT_DROPPED,
+  RESULT_ERROR,
+  RESULT_PARTIAL,
+  taskWord,
+} from "./task_frame.ts";
 
 /** What to open. */
 export interface LocalBackendOptions {
@@ -43,26 +54,12 @@ export interface LocalBackendOptions {
   size: number;
   /** Workers are named `${name}-1` and so on. */
   name: string;
+  /** Called in each worker before its first task; what it throws breaks the pool. */
+  initializer?: PackedCall | undefined;
+  /** A worker is replaced after so many tasks. */
+  maxTasks?: number | undefined;
 }
 
-interface PoolWorker {
-  slot: number;
-  pid: number;
-  name: string;
-  port: Port;
-  /** The uncaught error that ended it, if it got to say so. */
-  lastWords: unknown;
-}
-
-/** A job for which there was no room in the ring yet. */
-interface Queued {
-  job: Job;
-  definition: Definition;
-  item: Item;
-}
-
-const ARGS = { root: "args" };
-const ITEMS = { root: "items" };
 const RING_BYTES = 4 * 2 ** 20;
 // Results may come without a pause: the event loop gets its turn at least this often.
 const YIELD_MS = 8;
@@ -81,37 +78,53 @@ export class LocalBackend implements Backend {
   readonly #tasks = Ring.create({ capacity: RING_BYTES, maxItems: 0 });
   readonly #results = Ring.create({ capacity: RING_BYTES, maxItems: 0 });
   readonly #claims: Claims;
-  readonly #workers: (PoolWorker | undefined)[] = [];
-  readonly #definitions = new Definitions(() => this.#ports());
+  readonly #leases: Leases;
+  readonly #crew: Crew;
+  readonly #definitions: Definitions;
   /** Jobs in the ring, with a worker, or on their way back. */
   readonly #pending = new JobTable();
-  readonly #backlog = new Fifo<Queued>();
+  readonly #overseer: Overseer;
+  readonly #backlog = new Backlog();
   readonly #poller = new Poller();
   readonly #streamLine = new Line();
   readonly #item: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
   /** Results whose attachments are on their way. */
   readonly #fetching = new Set<Promise<void>>();
   readonly #stopped = new AbortController();
-  readonly #ended = Promise.withResolvers<void>();
   #unannounced = 0;
   #announceAt = MIN_ANNOUNCE;
   #streaming = false;
   #receiving = false;
   #closing = false;
   #broken: { reason: unknown } | undefined;
-  #started = 0;
   #failedStarts = 0;
-  #alive = 0;
   #completed = 0;
   #failed = 0;
-  #replaced = 0;
 
   constructor(options: LocalBackendOptions) {
+    const { size, module, name } = options;
     this.#options = options;
-    this.size = options.size;
-    this.#claims = new Claims(options.size);
+    this.size = size;
+    this.#claims = new Claims(size);
+    this.#leases = new Leases(size);
+    this.#crew = new Crew({
+      size,
+      module,
+      name,
+      payload: (slot, port) => this.#payload(slot, port),
+      greet: (port) => this.#definitions.tellAll(port),
+      bury: (worker, code) => this.#bury(worker, code),
+      giveUp: (reason) => this.#break(reason),
+    });
+    this.#definitions = new Definitions(() => this.#crew.workers());
+    this.#overseer = new Overseer({
+      leases: this.#leases,
+      jobs: this.#pending,
+      crew: this.#crew,
+      idleWorkers: () => this.#hungry() ? this.size - this.#running().workers : 0,
+    });
     try {
-      for (let slot = 0; slot < options.size; slot++) this.#start(slot);
+      this.#crew.start();
     } catch (error) {
       this.terminate(error);
       throw error;
@@ -119,23 +132,26 @@ export class LocalBackend implements Backend {
   }
 
   get ended(): Promise<void> {
-    return this.#ended.promise;
+    return this.#crew.ended;
   }
 
-  submit(target: unknown, input: unknown[], job: Job): void {
+  submit(target: unknown, input: unknown[], job: Job, moving?: Moving): void {
     if (this.#broken !== undefined) throw this.#broken.reason;
     if (this.#closing) throw new ClosedError("Cannot use Pool: it has been closed");
     const definition = this.#definitions.define(target);
     const item = this.#item;
-    toItem(encode(input, job.mode === "map" ? ITEMS : ARGS), item);
-    item.b = taskWord(definition.index, job.mode);
+    const root = job.mode === "call" ? "args" : "items";
+    toItem(encode(input, moving === undefined ? ROOTS[root] : { root, ...moving }), item);
+    item.b = taskWord(definition.index, job.mode, job.watch !== undefined);
     if (!this.#mayPutNow(item) || !this.#put(job, definition, item)) {
-      const kept = { ...item, bytes: item.bytes.slice(0, item.length) };
-      this.#backlog.push({ job, definition, item: kept });
-      definition.users++;
+      this.#backlog.push(job, definition, item);
     }
     if (!this.#receiving) this.#receive();
     else if (this.#backlog.length > 0) this.#refill();
+  }
+
+  cancel(job: Job, reason: unknown, grace: number | undefined): void {
+    this.#overseer.cancel(job, reason, grace);
   }
 
   close(): void {
@@ -146,29 +162,59 @@ export class LocalBackend implements Backend {
   terminate(reason: unknown): void {
     this.#closing = true;
     this.#stopped.abort(reason);
-    for (const worker of this.#workers) if (worker !== undefined) stop(worker.pid, TERMINATED);
+    this.#crew.stopAll();
     this.#failAll(reason);
   }
 
   stats(): PoolStats {
-    let running = 0;
-    for (let slot = 0; slot < this.size; slot++) {
-      if (this.#pending.get(this.#claims.taken(slot, this.#tasks)) !== undefined) running++;
-    }
+    const { workers, tasks } = this.#running();
+    const { ghosts, left, cancelled } = this.#overseer;
     return {
       size: this.size,
-      idle: this.size - running,
-      queued: this.#outstanding - running,
-      running,
+      idle: this.size - workers,
+      queued: this.#outstanding - tasks - ghosts - left,
+      running: workers,
       completed: this.#completed,
-      failed: this.#failed,
-      replaced: this.#replaced,
+      failed: this.#failed + cancelled,
+      replaced: this.#crew.replaced,
     };
   }
 
-  /** Jobs that are not settled. */
+  /** How many workers run a task, and how many of these tasks somebody waits for. */
+  #running(): { workers: number; tasks: number } {
+    let workers = 0;
+    let tasks = 0;
+    for (let slot = 0; slot < this.size; slot++) {
+      const job = this.#pending.get(this.#claims.taken(slot, this.#tasks));
+      if (job !== undefined) workers++;
+      if (job !== undefined && job !== GHOST) tasks++;
+    }
+    return { workers, tasks };
+  }
+
+  /** Whether workers find nothing to do. */
+  #hungry(): boolean {
+    return this.#backlog.length === 0 && !this.#streaming && this.#tasks.size === 0;
+  }
+
+  /** Jobs that the workers have not done with. */
   get #outstanding(): number {
     return this.#pending.size + this.#backlog.length;
+  }
+
+  #payload(slot: number, port: unknown): { payload: TaskLoopPayload; transfer: Transferable[] } {
+    const payload: TaskLoopPayload = {
+      kind: "tasks",
+      port,
+      tasks: this.#tasks.buffer,
+      results: this.#results.buffer,
+      claims: this.#claims.buffer,
+      leases: this.#leases.buffer,
+      slot,
+      maxTasks: this.#options.maxTasks ?? Infinity,
+      initializer: this.#options.initializer,
+    };
+    return { payload, transfer: [port as Transferable] };
   }
 
   #mayPutNow(item: Item): boolean {
@@ -176,11 +222,26 @@ export class LocalBackend implements Backend {
   }
 
   #put(job: Job, definition: Definition, item: Item): boolean {
-    item.a = this.#pending.add(job, definition);
+    if (!this.#number(job, definition, item)) return false;
     const put = this.#tasks.tryPutQuietly(item) === DONE;
     if (put) this.#announce();
-    else this.#pending.remove(item.a);
+    else this.#takeOut(item.a, WAITS);
     return put;
+  }
+
+  /** Gives a job its number. Returns false if too many are watched. */
+  #number(job: Job, definition: Definition, item: Item): boolean {
+    item.a = this.#pending.add(job, definition);
+    if (item.a !== 0 && job.watch !== undefined) this.#overseer.begin(job, item.a);
+    return item.a !== 0;
+  }
+
+  /** Takes a job out that goes where `state` says; undefined if nobody waits for it. */
+  #takeOut(task: number, state = SETTLED): Job | undefined {
+    const job = this.#pending.remove(task);
+    if (job === GHOST) this.#overseer.ghosts--;
+    else if (job?.watch !== undefined) this.#overseer.end(job, state);
+    return job === GHOST ? undefined : job;
   }
 
   /** Wakes workers for what was put: seldom while much is submitted together, but not too late. */
@@ -198,88 +259,54 @@ export class LocalBackend implements Backend {
     this.#announceAt = MIN_ANNOUNCE;
   };
 
-  *#ports(): Iterable<Port> {
-    for (const worker of this.#workers) if (worker !== undefined) yield worker.port;
-  }
-
-  #start(slot: number): void {
-    const [port, raw] = openChannel();
-    // Before the start: a task may lie in the ring already, and the worker may run before spawn() returns.
-    this.#definitions.tellAll(port);
-    const name = `${this.#options.name}-${++this.#started}`;
-    const payload: TaskLoopPayload = {
-      kind: "tasks",
-      port: raw,
-      tasks: this.#tasks.buffer,
-      results: this.#results.buffer,
-      claims: this.#claims.buffer,
-      slot,
-    };
-    const pid = spawn({
-      module: this.#options.module,
-      name,
-      identity: name,
-      daemon: true,
-      plain: null,
-      payload,
-      transfer: [raw],
-    });
-    const worker: PoolWorker = { slot, pid, name, port, lastWords: undefined };
-    this.#workers[slot] = worker;
-    this.#alive++;
-    this.#watch(worker);
-  }
-
-  async #watch(worker: PoolWorker): Promise<void> {
-    const code = await closed(worker.pid);
-    await this.#bury(worker, code);
-    worker.port.close();
-    this.#workers[worker.slot] = undefined;
-    this.#alive--;
-    // A closed ring that is drained has nothing for another worker.
-    const drained = this.#tasks.closed && this.#tasks.size === 0;
-    const done = this.#closing && (this.#outstanding === 0 || drained);
-    if (!done && this.#broken === undefined) this.#replace(worker.slot);
-    if (this.#alive === 0) this.#ended.resolve();
-  }
-
-  #replace(slot: number): void {
-    this.#replaced++;
-    try {
-      this.#start(slot);
-    } catch (error) {
-      this.#break(error);
-    }
-  }
-
   /** Gives up: what is pending and what comes later fails with `reason`. */
   #break(reason: unknown): void {
+    if (this.#broken !== undefined) return;
     this.#broken = { reason };
     this.#failAll(reason);
+    this.#crew.stopAll();
   }
 
-  /** Settles what a dead worker has left behind. */
-  async #bury(worker: PoolWorker, code: number): Promise<void> {
+  /** Settles what a dead worker has left behind. Returns whether another is to take its place. */
+  async #bury(worker: Worker, code: number): Promise<boolean> {
     const { slot } = worker;
     // Nobody may be amid a claim when we read them.
     while (!this.#tasks.quiesceGets()) await nap(this.#tasks);
     const task = this.#claims.taken(slot, this.#tasks);
     const ready = this.#claims.isReady(slot);
+    const item = this.#leases.item(slot);
+    const rest = this.#leases.takeBack(slot, task, 1);
     this.#claims.clear(slot);
+    this.#leases.clear(slot);
     // Whatever it has answered counts.
     await this.#drain();
     await Promise.all(this.#fetching);
     const words = receive(worker.port)?.message as LastWords | undefined;
-    if (words !== undefined) worker.lastWords = unpack(words.error);
-    if (this.#pending.get(task) !== undefined) {
-      this.#reject(task, lostError(worker, code));
-    } else if (worker.lastWords !== undefined) {
-      console.error(`Uncaught error in ${worker.name} (pid ${worker.pid}):`, worker.lastWords);
+    const lastWords = words === undefined ? undefined : { error: unpack(words.error) };
+    const job = this.#pending.get(task);
+    if (job !== undefined) {
+      if (rest !== undefined) job.watch?.giveBack?.(rest);
+      const what = job.mode === "call" ? "the task" : `item ${job.first + item} of the map`;
+      this.#reject(task, lostError(worker, code, `while it ran ${what}`, lastWords));
+    } else if (lastWords !== undefined && ready) {
+      console.error(`Uncaught error in ${worker.name} (pid ${worker.pid}):`, lastWords.error);
     }
     this.#results.wakeGetters(1);
+    this.#judgeStart(worker, code, ready, lastWords);
+    // A closed ring that is drained has nothing for another worker.
+    const drained = this.#tasks.closed && this.#tasks.size === 0;
+    const done = this.#closing && (this.#outstanding === 0 || drained);
+    return !done && this.#broken === undefined;
+  }
+
+  /** Breaks the pool if its workers cannot start. */
+  #judgeStart(worker: Worker, code: number, ready: boolean, words: Words | undefined): void {
     this.#failedStarts = ready ? 0 : this.#failedStarts + 1;
-    if (this.#failedStarts < MAX_FAILED_STARTS || code === TERMINATED || code === KILLED) return;
-    this.#break(lostError(worker, code, "before it could take a task, as others before it"));
+    if (ready || code === TERMINATED || code === KILLED) return;
+    if (this.#options.initializer !== undefined && words !== undefined) this.#break(words.error);
+    if (this.#failedStarts < MAX_FAILED_STARTS) return;
+    const when = "before it could take a task, as others before it";
+    this.#break(lostError(worker, code, when, words));
   }
 
   /** Takes results as long as there are jobs; the event loop is kept alive meanwhile. */
@@ -290,6 +317,7 @@ export class LocalBackend implements Backend {
     try {
       while (this.#outstanding > 0) {
         if (await this.#drain() > 0) poller.found();
+        this.#overseer.balance();
         if (poller.again()) await yieldLoop();
         else if (this.#outstanding > 0) await nap(this.#results);
       }
@@ -329,32 +357,41 @@ export class LocalBackend implements Backend {
   };
 
   #settle(task: number, b: number, value: unknown): void {
-    if (b === RESULT_ERROR) return this.#reject(task, value);
-    const job = this.#pending.remove(task);
-    if (job === undefined) return;
+    const kind = kindOf(b);
+    if (kind === RESULT_ERROR) return this.#reject(task, value);
+    const sources = this.#pending.definition(task)?.sources;
+    const job = this.#takeOut(task);
+    if (job === undefined || kind === RESULT_DROPPED) return;
     this.#completed++;
-    job.resolve(job.mode === "map" ? mapResult(b, value) : value);
+    job.resolve(job.mode === "call" ? value : mapResult(b, value, sources!));
   }
 
+  /** Rejects a job with an error that came from its worker, or is about it. */
   #reject(task: number, error: unknown): void {
-    const job = this.#pending.remove(task);
+    const sources = this.#pending.definition(task)?.sources;
+    const job = this.#takeOut(task);
     if (job === undefined) return;
     this.#failed++;
-    job.reject(error);
+    if (job.mode === "call") job.resolve(rethrow(error, job.caller, sources!));
+    else job.reject(error);
   }
 
   /** Puts from the backlog what has room now. */
   #refill(): void {
-    while (!this.#streaming && this.#backlog.first !== undefined) {
-      const { job, definition, item } = this.#backlog.first;
-      if (!this.#tasks.fitsFrame(item.length)) {
-        item.a = this.#pending.add(job, definition);
-        this.#stream(item);
-      } else if (!this.#put(job, definition, item)) {
-        return;
+    const backlog = this.#backlog;
+    while (!this.#streaming && backlog.first !== undefined) {
+      const job = backlog.first;
+      const item = backlog.item();
+      if (job.watch?.task === SETTLED) {
+        this.#overseer.left--;
+        dropAttachments(item);
+      } else if (this.#tasks.fitsFrame(item.length)) {
+        if (!this.#put(job, backlog.definition, item)) return;
+      } else {
+        if (!this.#number(job, backlog.definition, item)) return;
+        this.#stream({ ...item });
       }
-      definition.users--;
-      this.#backlog.shift();
+      backlog.shift();
     }
     this.#closeWhenPut();
   }
@@ -377,29 +414,58 @@ export class LocalBackend implements Backend {
   }
 
   #failAll(reason: unknown): void {
-    for (const task of this.#pending.numbers()) this.#reject(task, reason);
-    for (let next = this.#backlog.shift(); next !== undefined; next = this.#backlog.shift()) {
-      next.definition.users--;
+    for (const task of this.#pending.numbers()) {
+      const job = this.#takeOut(task);
+      if (job === undefined) continue;
       this.#failed++;
-      next.job.reject(reason);
+      job.reject(reason);
+    }
+    while (this.#backlog.first !== undefined) {
+      dropAttachments(this.#backlog.item());
+      const job = this.#backlog.shift()!;
+      if (job.watch?.task === SETTLED) {
+        this.#overseer.left--;
+        continue;
+      }
+      if (job.watch !== undefined) job.watch.task = SETTLED;
+      this.#failed++;
+      job.reject(reason);
     }
     // Whoever takes results has none to wait for.
     this.#results.wakeGetters(1);
   }
 }
 
-function mapResult(b: number, value: unknown): MapResult {
-  if (b !== RESULT_PARTIAL) return { values: value as unknown[], errors: new Map() };
-  const [values, errors] = value as [unknown[], [number, unknown][]];
-  return { values, errors: new Map(errors) };
+const ROOTS = { args: { root: "args" }, items: { root: "items" } };
+
+/** The uncaught error that ended a worker. */
+interface Words {
+  error: unknown;
 }
 
-function lostError(worker: PoolWorker, exitCode: number, when = "while it ran the task") {
-  const { name: processName, pid, lastWords } = worker;
-  const cause = lastWords === undefined ? undefined : { cause: lastWords };
-  return new ProcessLostError(
+function mapResult(b: number, value: unknown, sources: Sources): MapResult {
+  const took = millisecondsOf(b);
+  if (kindOf(b) !== RESULT_PARTIAL) {
+    return { values: value as unknown[], errors: NO_ERRORS, took, sources };
+  }
+  const [values, errors] = value as [unknown[], [number, unknown][]];
+  return { values, errors: new Map(errors), took, sources };
+}
+
+const NO_ERRORS: ReadonlyMap<number, unknown> = new Map();
+
+function lostError(
+  { name: processName, pid }: Worker,
+  exitCode: number,
+  when: string,
+  words?: Words,
+) {
+  const error = new ProcessLostError(
     `${processName} (pid ${pid}) ended with exit code ${exitCode} ${when}`,
     { exitCode, pid, processName },
-    cause,
+    words === undefined ? undefined : { cause: words.error },
   );
+  // Where the library has made it says nothing; its caller's frames will follow.
+  error.stack = String(error);
+  return error;
 }

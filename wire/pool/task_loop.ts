@@ -4,30 +4,52 @@
  * @module
  */
 
+import { TimeoutError } from "../../errors.ts";
 import { bootRecord } from "../../memory/control.ts";
 import { Claims } from "../../memory/claim.ts";
+import { type Lease, Leases, MAX_SPLIT } from "../../memory/lease.ts";
 import { Poller } from "../../memory/poller.ts";
 import { CLOSED, type Item, Ring } from "../../memory/ring.ts";
 import { RingPut } from "../../memory/ring_wait.ts";
 import { Line, nap, PENDING } from "../../memory/wait.ts";
-import { hold, wrapPort, yieldLoop } from "../../runtime/mod.ts";
+import { hold, runtime, wrapPort, yieldLoop } from "../../runtime/mod.ts";
 import { encode, encodeThrown, passagesOf } from "../codec/codec.ts";
-import { Functions } from "./functions.ts";
-import { fromInbox, packThrown, toItem } from "../packet.ts";
-import type { Encoded, LastWords, TaskLoopPayload } from "../protocol.ts";
-import { definitionOf, modeOf, RESULT_ERROR, RESULT_PARTIAL, RESULT_VALUE } from "./task_frame.ts";
+import { Functions, loadTarget } from "./functions.ts";
+import { dropAttachments, fromInbox, packThrown, toItem, unpack } from "../packet.ts";
+import type { Encoded, LastWords, PackedCall, TaskLoopPayload } from "../protocol.ts";
+import {
+  definitionOf,
+  isPlainCall,
+  isWatched,
+  modeOf,
+  RESULT_DROPPED,
+  RESULT_ERROR,
+  RESULT_PARTIAL,
+  RESULT_VALUE,
+  resultWord,
+} from "./task_frame.ts";
+import { TaskSignals } from "./task_signal.ts";
 import type { AnyFunction } from "../target/tasks.ts";
 
 const RESULT = { root: "result" };
 const THROWN = { root: "what was thrown" };
 // Tasks that never wait would keep the event loop from timers and sockets that they left behind.
 const YIELD_MS = 8;
+// A function that the runtime interrupts comes to its end by the pool's hand, if the pool has one free.
+const INTERRUPT_LATE_MS = 50;
 
 /** Runs tasks until the pool closes. */
 export async function runTasks(payload: TaskLoopPayload): Promise<void> {
   // The loop is this process's work: it lives until the pool ends it.
   hold();
-  await new TaskLoop(payload).run();
+  const loop = new TaskLoop(payload);
+  if (payload.initializer !== undefined) await initialize(payload.initializer);
+  await loop.run(payload.maxTasks);
+}
+
+async function initialize({ target, args }: PackedCall): Promise<void> {
+  const run = await loadTarget(target);
+  await run(...unpack(args) as never[]);
 }
 
 class TaskLoop {
@@ -35,31 +57,38 @@ class TaskLoop {
   readonly #results: Ring;
   readonly #resultLine = new Line();
   readonly #claims: Claims;
+  readonly #lease: Lease;
   readonly #slot: number;
   readonly #functions: Functions;
+  readonly #signals: TaskSignals;
   readonly #item: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
+  /** The watched task that is running; 0 if none. */
+  #leased = 0;
 
-  constructor({ tasks, results, claims, slot, port }: TaskLoopPayload) {
+  constructor({ tasks, results, claims, leases, slot, port }: TaskLoopPayload) {
     this.#tasks = Ring.attach(tasks);
     this.#results = Ring.attach(results);
     this.#claims = new Claims(claims);
+    this.#lease = new Leases(leases).of(slot);
     this.#slot = slot;
     const pool = wrapPort(port);
     this.#functions = new Functions(pool);
+    this.#signals = new TaskSignals(this.#lease, (task) => this.#functions.abortReason(task));
     bootRecord!.report = (error) => {
       const transfer: Transferable[] = [];
       const words: LastWords = { error: packThrown(error, transfer) };
       pool.post(words, transfer);
     };
-    this.#claims.raiseReady(slot);
   }
 
-  async run(): Promise<void> {
+  /** Runs so many tasks, or until the ring is closed and drained. */
+  async run(maxTasks: number): Promise<void> {
+    this.#claims.raiseReady(this.#slot);
     const tasks = this.#tasks;
     const claim = this.#claims.at(this.#slot);
-    let yielded = Date.now();
     const poller = new Poller();
-    for (;;) {
+    let yielded = Date.now();
+    for (let count = 0; count < maxTasks;) {
       const taken = tasks.tryGet(claim);
       if (taken === CLOSED) return;
       if (taken === PENDING) {
@@ -70,6 +99,7 @@ class TaskLoop {
         continue;
       }
       poller.found();
+      count++;
       const done = this.#runTask(tasks.inbox.a, tasks.inbox.b);
       if (done !== undefined) await done;
       if (Date.now() - yielded < YIELD_MS) continue;
@@ -80,8 +110,9 @@ class TaskLoop {
 
   /** Runs the task in the inbox; returns a promise only if there is something to wait for. */
   #runTask(task: number, b: number): void | Promise<void> {
+    if (isWatched(b) && !this.#begin(task)) return this.#drop(task);
     const fn = this.#functions.get(definitionOf(b));
-    if (fn === undefined || modeOf(b) === "map") return this.#runSlowly(task, b);
+    if (fn === undefined || !isPlainCall(b)) return this.#runSlowly(task, b);
     try {
       const input = fromInbox(this.#tasks);
       if (isThenable(input)) return this.#callLater(task, fn, input);
@@ -92,9 +123,21 @@ class TaskLoop {
     }
   }
 
+  /** Begins a watched task. Returns false if it was dropped. */
+  #begin(task: number): boolean {
+    this.#leased = task;
+    this.#signals.begin(task);
+    return this.#lease.begin(task);
+  }
+
+  #drop(task: number): void | Promise<void> {
+    dropAttachments(this.#tasks.inbox);
+    return this.#put(task, RESULT_DROPPED, encode(undefined));
+  }
+
   async #callLater(task: number, fn: AnyFunction, input: PromiseLike<unknown>): Promise<void> {
     try {
-      await this.#awaitValue(task, fn(...await input as never[]));
+      await this.#awaitValue(task, this.#call(fn, await input as never[]));
     } catch (error) {
       await this.#fail(task, error);
     }
@@ -115,35 +158,74 @@ class TaskLoop {
       // Before anything is awaited: the inbox is good until the next get only.
       const input = fromInbox(this.#tasks);
       const fn = await this.#functions.load(definitionOf(b));
-      if (modeOf(b) === "map") return await this.#map(task, fn, await input as unknown[]);
-      await this.#awaitValue(task, fn(...await input as never[]));
+      if (modeOf(b) === "call") {
+        return await this.#callLater(task, fn, Promise.resolve(input as never));
+      }
+      const items = await input as unknown[];
+      const call = modeOf(b) === "map"
+        ? (item: unknown) => this.#call(fn, [item as never])
+        : (item: unknown) => this.#call(fn, item as never[]);
+      await this.#map(task, call, items);
     } catch (error) {
       await this.#fail(task, error);
     }
   }
 
-  async #map(task: number, fn: AnyFunction, items: unknown[]): Promise<void> {
-    const values: unknown[] = new Array(items.length);
+  /** Calls a function; where the runtime can, it ends a call that takes longer than it may. */
+  #call(fn: AnyFunction, args: never[]): unknown {
+    const limit = this.#leased === 0 ? 0 : this.#lease.limit(this.#leased);
+    if (limit > 0) this.#lease.startClock();
+    if (limit === 0 || runtime.callFor === undefined) return fn(...args);
+    return runtime.callFor(
+      limit + INTERRUPT_LATE_MS,
+      () => fn(...args),
+      () => new TimeoutError(`The task was interrupted after ${limit} ms`),
+    );
+  }
+
+  async #map(task: number, call: (item: unknown) => unknown, items: unknown[]): Promise<void> {
+    const begun = performance.now();
+    let values: unknown[] = new Array(items.length);
     const errors: [number, unknown][] = [];
-    for (let i = 0; i < items.length; i++) {
+    const opened = this.#leased !== 0 && items.length <= MAX_SPLIT;
+    if (opened) this.#lease.open(task, items.length);
+    let at = 0;
+    for (; at < items.length && this.#beginItem(at, opened); at++) {
       try {
-        const value = fn(items[i] as never);
-        values[i] = isThenable(value) ? await value : value;
+        const value = call(items[at]);
+        values[at] = isThenable(value) ? await value : value;
       } catch (error) {
-        values[i] = undefined;
-        errors.push([i, error]);
+        values[at] = undefined;
+        errors.push([at, error]);
       }
     }
-    if (errors.length > 0) return await this.#answerPartly(task, values, errors);
+    if (at < items.length) values = values.slice(0, at);
+    const took = performance.now() - begun;
+    if (errors.length > 0) return await this.#answerPartly(task, values, errors, took);
+    let encoded: Encoded;
     try {
-      await this.#answer(task, values, true);
+      encoded = encode(values, RESULT);
     } catch {
-      await this.#answerPartly(task, values, errors);
+      return await this.#answerPartly(task, values, errors, took);
     }
+    await this.#put(task, resultWord(RESULT_VALUE, took), encoded);
+  }
+
+  /** Returns false if the item was taken back, or its task dropped. */
+  #beginItem(at: number, opened: boolean): boolean {
+    const lease = this.#lease;
+    lease.at(at);
+    if (this.#leased === 0) return true;
+    return !lease.dropped(this.#leased) && !(opened && lease.next() < 0);
   }
 
   /** Answers with each item's own value or error; a value that cannot be sent becomes an error. */
-  async #answerPartly(task: number, values: unknown[], errors: [number, unknown][]): Promise<void> {
+  async #answerPartly(
+    task: number,
+    values: unknown[],
+    errors: [number, unknown][],
+    took: number,
+  ): Promise<void> {
     const failed: [number, unknown][] = errors.map((
       [i, error],
     ) => [i, unsendable(error, THROWN) ?? error]);
@@ -154,14 +236,13 @@ class TaskLoop {
       failed.push([i, reason]);
     }
     failed.sort(([a], [b]) => a - b);
-    await this.#put(task, RESULT_PARTIAL, encode([values, failed], RESULT));
+    await this.#put(task, resultWord(RESULT_PARTIAL, took), encode([values, failed], RESULT));
   }
 
-  #answer(task: number, value: unknown, strict = false): void | Promise<void> {
+  #answer(task: number, value: unknown): void | Promise<void> {
     try {
       return this.#put(task, RESULT_VALUE, encode(value, RESULT));
     } catch (error) {
-      if (strict) throw error;
       return this.#fail(task, error);
     }
   }
@@ -171,6 +252,7 @@ class TaskLoop {
   }
 
   #put(task: number, b: number, encoded: Encoded): void | Promise<void> {
+    if (this.#leased !== 0 && !this.#end(task)) return new Promise(() => {});
     const item = this.#item;
     toItem(encoded, item);
     item.a = task;
@@ -179,6 +261,13 @@ class TaskLoop {
     if (results.fitsFrame(item.length) && results.tryPut(item) !== PENDING) return;
     const kept = { ...item, bytes: item.bytes.slice(0, item.length) };
     return this.#resultLine.wait(new RingPut(results, kept)).then(() => {});
+  }
+
+  /** Ends a watched task. Returns false if this worker is about to be stopped for it. */
+  #end(task: number): boolean {
+    this.#leased = 0;
+    this.#signals.begin(0);
+    return this.#lease.end(task);
   }
 }
 

@@ -127,7 +127,8 @@ async function resolveBinding(
 function compile(ref: SourceRef, values: unknown[]): AnyFunction {
   let fn: unknown;
   try {
-    fn = compileSource(ref.source, ref.scope.map(([name]) => name), values);
+    const names = ref.scope.map(([name]) => name);
+    fn = compileSource(ref.source, names, values, sourceName(ref));
   } catch (error) {
     throw new TargetError(
       `Cannot run function "${ref.name}": this runtime does not compile its source: ${error}`,
@@ -147,15 +148,48 @@ function compile(ref: SourceRef, values: unknown[]): AnyFunction {
  * @param expression A JavaScript expression.
  * @param names The names that it may use besides globals.
  * @param values What they stand for, in the same order.
+ * @param sourceName What stacks call it.
  * @returns The expression's value.
  */
 export function compileSource(
   expression: string,
   names: readonly string[],
   values: readonly unknown[],
+  sourceName = "target",
 ): unknown {
   return new Function(
     ...names,
-    `"use strict";\nreturn ${expression};\n//# sourceURL=multiprocessing:target`,
+    `"use strict";\nreturn ${expression};\n//# sourceURL=multiprocessing:${sourceName}`,
   )(...values);
+}
+
+/**
+ * What stacks call a function that was compiled from its source: its name and a hash of the text, so
+ * that both ends know it, and it is no other's.
+ *
+ * @param ref The function's name and source.
+ * @returns Such as `double-1x9k3f`.
+ */
+export function sourceName({ name, source }: Pick<SourceRef, "name" | "source">): string {
+  let hash = 0;
+  for (let at = 0; at < source.length; at++) {
+    hash = (Math.imul(hash, 31) + source.charCodeAt(at)) | 0;
+  }
+  return `${name.replace(/[^\p{ID_Continue}$]/gu, "_")}-${(hash >>> 0).toString(36)}`;
+}
+
+/**
+ * The functions that travel as text with a reference, its own and those of its scope.
+ *
+ * @param ref The reference.
+ * @param sources Where to add them.
+ * @returns Name in stacks → source text.
+ */
+export function sourcesOf(ref: TargetRef, sources = new Map<string, string>()): typeof sources {
+  if (ref.kind === "module") return sources;
+  sources.set(sourceName(ref), ref.source);
+  for (const [, binding] of ref.scope) {
+    if (binding.kind === "target") sourcesOf(binding.target, sources);
+  }
+  return sources;
 }

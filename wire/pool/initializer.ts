@@ -1,0 +1,22 @@
+import { EncodingError } from "../../errors.ts";
+import { pack } from "../packet.ts";
+import type { PackedCall } from "../protocol.ts";
+import { describeTarget } from "../target/target_ref.ts";
+
+/**
+ * Makes what each worker of a pool calls before its first task.
+ *
+ * @throws {TargetError} If the function cannot be sent.
+ * @throws {EncodingError} If the arguments cannot be sent to more than one.
+ */
+export function packInitializer(target: unknown, args: unknown[]): PackedCall {
+  const moved: Transferable[] = [];
+  const packed = {
+    target: pack(describeTarget(target), "scope", moved),
+    args: pack(args, "initargs", moved),
+  };
+  if (moved.length === 0) return packed;
+  throw new EncodingError(
+    "Cannot send initargs: every worker of a pool gets them, so nothing in them can be moved",
+  );
+}
