@@ -153,9 +153,11 @@ export class Leases {
     }
   }
 
-  /** The item of a map's chunk that the worker has begun last. */
-  item(worker: number): number {
-    return this.#load(worker, ITEM);
+  /** The item of a chunk that the worker has begun last. */
+  item(worker: number, task: number): number {
+    const range = this.#load(worker, RANGE);
+    const open = range !== 0 && range >>> TASK_SHIFT === (task & TASK_MASK);
+    return open ? Math.max(0, (range & ITEM_MASK) - 1) : this.#load(worker, ITEM);
   }
 
   /** Clears the lease of a worker that has ended, for the next one in its place. */
@@ -199,6 +201,11 @@ export class Lease {
     return Atomics.load(this.#cells, task & TASK_MASK) === task;
   }
 
+  /** Like {@linkcode dropped}, at once or soon: for a look at each item. */
+  droppedSoon(task: number): boolean {
+    return this.#cells[task & TASK_MASK] === task;
+  }
+
   /** How long calls of the task may take, in ms; 0 for ever. */
   limit(task: number): number {
     return Atomics.load(this.#cells, WATCHED_TASKS + (task & TASK_MASK));
@@ -212,11 +219,14 @@ export class Lease {
   /** Takes the next item of an open chunk; -1 if there is none left. */
   next(): number {
     const index = this.#base + RANGE;
-    for (;;) {
-      const range = Atomics.load(this.#cells, index);
+    checkAlive();
+    // Read plainly, for V8 calls a function for Atomics.load(): what is old fails below.
+    for (let range = this.#cells[index]!;;) {
       const item = range & ITEM_MASK;
       if (item >= ((range >>> ITEM_BITS) & ITEM_MASK)) return -1;
-      if (Atomics.compareExchange(this.#cells, index, range, range + 1) === range) return item;
+      const seen = Atomics.compareExchange(this.#cells, index, range, range + 1);
+      if (seen === range) return item;
+      range = seen;
     }
   }
 

@@ -73,6 +73,8 @@ export interface EncodeOptions {
   movable?: ReadonlySet<unknown> | undefined;
   /** The pid of the process that the value is for, if that is known. */
   to?: number | undefined;
+  /** Whether the value is an array made for this, without holes and without other properties. */
+  dense?: boolean;
   /** Whether large memory is handed out as it is, as the result's `body`, rather than copied. */
   apart?: boolean;
 }
@@ -257,9 +259,10 @@ function text(value: string): Encoded {
 
 function object(value: object, options: EncodeOptions): Encoded {
   try {
-    if (Array.isArray(value) && isNumberArray(value)) return numbers(value);
+    const { dense = false } = options;
+    if (Array.isArray(value) && isNumberArray(value, dense)) return numbers(value);
     if (ArrayBuffer.isView(value) && isWholeBuffer(value)) return view(value, options);
-    const check = new TreeCheck();
+    const check = new TreeCheck(dense ? value : undefined);
     if (check.isTree(value)) return tree(value, check.hasRows ? rowPackr : treePackr);
   } catch {
     // A getter or a proxy that throws: the thorough way finds out which.
@@ -267,8 +270,8 @@ function object(value: object, options: EncodeOptions): Encoded {
   return graph(value, options);
 }
 
-function isNumberArray(value: unknown[]): value is number[] {
-  return hasNumbersOnly(value) && isDense(value) &&
+function isNumberArray(value: unknown[], dense: boolean): value is number[] {
+  return hasNumbersOnly(value) && (dense || isDense(value)) &&
     Object.getPrototypeOf(value) === Array.prototype;
 }
 

@@ -68,8 +68,14 @@ export class TreeCheck {
   /** Whether an array of like objects was seen. */
   hasRows = false;
 
+  readonly #dense: unknown;
   readonly #few: object[] = [];
   #many: Set<object> | undefined;
+
+  /** @param dense An array that is known to be {@linkcode isDense}. */
+  constructor(dense?: unknown) {
+    this.#dense = dense;
+  }
 
   /** Whether the value is plain at every depth, and holds no object twice. */
   isTree(value: unknown, depth = 0): boolean {
@@ -90,7 +96,7 @@ export class TreeCheck {
   }
 
   #isPlainArray(array: unknown[], depth: number): boolean {
-    if (!isDense(array)) return false;
+    if (array !== this.#dense && !isDense(array)) return false;
     for (let index = 0; index < array.length; index++) {
       if (!this.isTree(array[index], depth + 1)) return false;
     }

@@ -274,7 +274,7 @@ export class LocalBackend implements Backend {
     while (!this.#tasks.quiesceGets()) await nap(this.#tasks);
     const task = this.#claims.taken(slot, this.#tasks);
     const ready = this.#claims.isReady(slot);
-    const item = this.#leases.item(slot);
+    const item = this.#leases.item(slot, task);
     const rest = this.#leases.takeBack(slot, task, 1);
     this.#claims.clear(slot);
     this.#leases.clear(slot);
@@ -436,7 +436,8 @@ export class LocalBackend implements Backend {
   }
 }
 
-const ROOTS = { args: { root: "args" }, items: { root: "items" } };
+// Whoever calls with an array has no use for what else that may have.
+const ROOTS = { args: { root: "args", dense: true }, items: { root: "items", dense: true } };
 
 /** The uncaught error that ended a worker. */
 interface Words {

@@ -15,6 +15,7 @@ import { Line, nap, PENDING } from "../../memory/wait.ts";
 import { hold, runtime, wrapPort, yieldLoop } from "../../runtime/mod.ts";
 import { encode, encodeThrown, passagesOf } from "../codec/codec.ts";
 import { Functions, loadTarget } from "./functions.ts";
+import type { JobMode } from "./job.ts";
 import { dropAttachments, fromInbox, packThrown, toItem, unpack } from "../packet.ts";
 import type { Encoded, LastWords, PackedCall, TaskLoopPayload } from "../protocol.ts";
 import {
@@ -32,6 +33,7 @@ import { TaskSignals } from "./task_signal.ts";
 import type { AnyFunction } from "../target/tasks.ts";
 
 const RESULT = { root: "result" };
+const RESULTS = { root: "result", dense: true };
 const THROWN = { root: "what was thrown" };
 // Tasks that never wait would keep the event loop from timers and sockets that they left behind.
 const YIELD_MS = 8;
@@ -64,6 +66,8 @@ class TaskLoop {
   readonly #item: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
   /** The watched task that is running; 0 if none. */
   #leased = 0;
+  /** So long may its calls take, in ms; 0 for ever. */
+  #limit = 0;
 
   constructor({ tasks, results, claims, leases, slot, port }: TaskLoopPayload) {
     this.#tasks = Ring.attach(tasks);
@@ -126,6 +130,7 @@ class TaskLoop {
   /** Begins a watched task. Returns false if it was dropped. */
   #begin(task: number): boolean {
     this.#leased = task;
+    this.#limit = this.#lease.limit(task);
     this.#signals.begin(task);
     return this.#lease.begin(task);
   }
@@ -162,10 +167,7 @@ class TaskLoop {
         return await this.#callLater(task, fn, Promise.resolve(input as never));
       }
       const items = await input as unknown[];
-      const call = modeOf(b) === "map"
-        ? (item: unknown) => this.#call(fn, [item as never])
-        : (item: unknown) => this.#call(fn, item as never[]);
-      await this.#map(task, call, items);
+      await this.#map(task, this.#caller(fn, modeOf(b)), items);
     } catch (error) {
       await this.#fail(task, error);
     }
@@ -173,14 +175,23 @@ class TaskLoop {
 
   /** Calls a function; where the runtime can, it ends a call that takes longer than it may. */
   #call(fn: AnyFunction, args: never[]): unknown {
-    const limit = this.#leased === 0 ? 0 : this.#lease.limit(this.#leased);
-    if (limit > 0) this.#lease.startClock();
-    if (limit === 0 || runtime.callFor === undefined) return fn(...args);
+    const limit = this.#limit;
+    if (limit === 0) return fn(...args);
+    this.#lease.startClock();
+    if (runtime.callFor === undefined) return fn(...args);
     return runtime.callFor(
       limit + INTERRUPT_LATE_MS,
       () => fn(...args),
       () => new TimeoutError(`The task was interrupted after ${limit} ms`),
     );
+  }
+
+  /** How the function is called for an item. */
+  #caller(fn: AnyFunction, mode: JobMode): (item: unknown) => unknown {
+    if (mode === "starmap") return (item) => this.#call(fn, item as never[]);
+    if (this.#limit > 0) return (item) => this.#call(fn, [item as never]);
+    // Not the function itself: `this` and the number of arguments are those of a plain call.
+    return (item) => fn(item as never);
   }
 
   async #map(task: number, call: (item: unknown) => unknown, items: unknown[]): Promise<void> {
@@ -204,7 +215,7 @@ class TaskLoop {
     if (errors.length > 0) return await this.#answerPartly(task, values, errors, took);
     let encoded: Encoded;
     try {
-      encoded = encode(values, RESULT);
+      encoded = encode(values, RESULTS);
     } catch {
       return await this.#answerPartly(task, values, errors, took);
     }
@@ -214,9 +225,9 @@ class TaskLoop {
   /** Returns false if the item was taken back, or its task dropped. */
   #beginItem(at: number, opened: boolean): boolean {
     const lease = this.#lease;
-    lease.at(at);
+    if (!opened) lease.at(at);
     if (this.#leased === 0) return true;
-    return !lease.dropped(this.#leased) && !(opened && lease.next() < 0);
+    return !lease.droppedSoon(this.#leased) && !(opened && lease.next() < 0);
   }
 
   /** Answers with each item's own value or error; a value that cannot be sent becomes an error. */
@@ -266,6 +277,7 @@ class TaskLoop {
   /** Ends a watched task. Returns false if this worker is about to be stopped for it. */
   #end(task: number): boolean {
     this.#leased = 0;
+    this.#limit = 0;
     this.#signals.begin(0);
     return this.#lease.end(task);
   }
