@@ -5,7 +5,14 @@ import { cpuCount } from "../process.ts";
 import type { Target } from "../target.ts";
 import { markCall } from "../wire/pool/caller.ts";
 import { Imap } from "../wire/pool/imap.ts";
-import { type Backend, type Job, type JobMode, type PoolStats, WAITS } from "../wire/pool/job.ts";
+import {
+  type Answer,
+  type Backend,
+  type FullJob,
+  type JobMode,
+  type PoolStats,
+  WAITS,
+} from "../wire/pool/job.ts";
 import { LocalBackend } from "../wire/pool/local_backend.ts";
 import { MapRun } from "../wire/pool/map_run.ts";
 import { packInitializer } from "../wire/pool/initializer.ts";
@@ -28,8 +35,6 @@ export type { PoolStats };
 
 const NO_ARGS: never[] = [];
 const NO_OPTIONS = {};
-/** How far imap reads ahead, by default. */
-const CHUNKS_PER_WORKER = 4;
 
 /**
  * A pool of worker processes.
@@ -118,16 +123,15 @@ export class Pool implements AsyncDisposable {
     } catch (error) {
       return Promise.reject(error);
     }
-    const promise = new Promise(capture);
+    const promise = new Promise(capture) as Promise<Awaited<R>>;
     const { resolve, reject } = captured;
-    const caller = markCall();
-    const job: Job = { mode: "call", watch: undefined, first: 0, caller, resolve, reject };
+    const mark = markCall();
     try {
-      this.#backend.submit(fn, args, job);
+      this.#backend.submit(fn, args, mark === undefined ? resolve as Answer : fullCall(mark));
     } catch (error) {
       reject(error);
     }
-    return promise as Promise<Awaited<R>>;
+    return promise;
   }
 
   /**
@@ -336,8 +340,7 @@ export class Pool implements AsyncDisposable {
     const { signal, timeout, grace, transfer } = checkTaskOptions(verb, options);
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const watch = { timeout, grace, giveBack: undefined, task: WAITS };
-    const caller = markCall();
-    const job: Job = { mode: "call", watch, first: 0, caller, resolve, reject };
+    const job: FullJob = { mode: "call", watch, first: 0, mark: markCall(), resolve, reject };
     const cancel = (reason: unknown) => this.#backend.cancel(job, reason, grace);
     try {
       signal?.throwIfAborted();
@@ -426,10 +429,8 @@ export class Pool implements AsyncDisposable {
   ): Imap<unknown> {
     const verb = ordered ? "imap" : "imapUnordered";
     const { signal, timeout, grace, transfer } = checkTaskOptions(verb, options);
-    const chunkSize = checkChunkSize(verb, options) ?? 1;
-    const size = timeout < Infinity ? 1 : chunkSize;
-    const buffer = checkCount(verb, "bufferSize", options.bufferSize) ??
-      CHUNKS_PER_WORKER * this.size * size;
+    const chunkSize = checkChunkSize(verb, options);
+    const bufferSize = checkCount(verb, "bufferSize", options.bufferSize);
     this.#checkOpen();
     const ended = Promise.withResolvers<void>();
     const imap = new Imap<unknown>(items, {
@@ -438,8 +439,8 @@ export class Pool implements AsyncDisposable {
       mode: "map",
       moving: transfer && { movable: new Set(transfer) },
       ordered,
-      size,
-      ahead: Math.max(1, Math.floor(buffer / size)),
+      chunkSize,
+      bufferSize,
       timeout,
       grace,
       caller: new Error(),
@@ -464,11 +465,16 @@ export class Pool implements AsyncDisposable {
 type Items = Iterable<unknown> | AsyncIterable<unknown>;
 
 /** The functions of the promise made last: so that a task takes no closure of its own. */
-const captured: Pick<Job, "resolve" | "reject"> = { resolve() {}, reject() {} };
+const captured: Pick<FullJob, "resolve" | "reject"> = { resolve() {}, reject() {} };
 
-function capture(resolve: Job["resolve"], reject: Job["reject"]): void {
+function capture(resolve: FullJob["resolve"], reject: FullJob["reject"]): void {
   captured.resolve = resolve;
   captured.reject = reject;
+}
+
+/** The job of the promise made last, whose caller is known. */
+function fullCall(mark: Error): FullJob {
+  return { mode: "call", watch: undefined, first: 0, mark, ...captured };
 }
 
 /** Lets a signal cancel something until it has ended. */

@@ -378,7 +378,7 @@ test("LocalBackend gives up when its workers cannot start, and rejects what is p
     mode: "call",
     watch: undefined,
     first: 0,
-    caller: undefined,
+    mark: undefined,
     resolve: (value) => outcomes.push(value),
     reject: (error) => outcomes.push(error),
   };

@@ -8,7 +8,7 @@ import { EncodingError } from "../../errors.ts";
 import { MAX_SPLIT } from "../../memory/lease.ts";
 import { encode } from "../codec/codec.ts";
 import { sendingKey } from "../target/tasks.ts";
-import type { Backend, Job, JobMode, Moving } from "./job.ts";
+import type { Backend, FullJob, JobMode, Moving } from "./job.ts";
 
 /** What {@linkcode submitItems} sends, and to whom. */
 export interface Sender {
@@ -23,7 +23,7 @@ export interface Sender {
  *
  * @throws {EncodingError} If one of them cannot be sent; its path begins with the item's index in the map.
  */
-export function submitItems(sender: Sender, items: unknown[], job: Job): void {
+export function submitItems(sender: Sender, items: unknown[], job: FullJob): void {
   const { backend, target, moving } = sender;
   try {
     backend.submit(target, items, job, moving);

@@ -2,16 +2,16 @@ import { yieldLoop } from "../../runtime/mod.ts";
 import { rethrow } from "./caller.ts";
 import { type Sender, submitItems } from "./chunks.ts";
 import { Fifo } from "./fifo.ts";
-import { type Job, type JobMode, type MapResult, WAITS, type Watch } from "./job.ts";
+import { type FullJob, type JobMode, type MapResult, WAITS, type Watch } from "./job.ts";
 
 /** What an {@linkcode Imap} is made of. */
 export interface ImapOptions extends Sender {
   /** Whether results come in the order of the items, or as they are there. */
   ordered: boolean;
-  /** Items a chunk. */
-  size: number;
-  /** Chunks read before the consumer, at most. */
-  ahead: number;
+  /** Items a chunk; undefined leaves the choice to the iterator. */
+  chunkSize: number | undefined;
+  /** Items read before the consumer, at most; undefined for {@linkcode CHUNKS_AHEAD} chunks a worker. */
+  bufferSize: number | undefined;
   /** So long may the call for an item take, in ms. */
   timeout: number;
   grace: number;
@@ -23,6 +23,12 @@ export interface ImapOptions extends Sender {
   /** Called once, when nothing more will be given out. */
   onEnd(): void;
 }
+
+/** How far the items are read ahead, in chunks a worker. */
+const CHUNKS_AHEAD = 4;
+// Chunks that the iterator chooses grow until they take so long: a result waits for those of its chunk.
+const CHUNK_MS = 0.2;
+const MAX_CHUNK = 64;
 
 /** A consumer's call of next() that waits. */
 interface Consumer<R> {
@@ -54,19 +60,21 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
   /** Those that are being run. */
   readonly #running = new Set<ImapChunk>();
   readonly #consumers = new Fifo<Consumer<R>>();
-  /** Chunks that were read, and not yet consumed. */
+  /** Items that were read, and whose results have not been given out. */
   #unconsumed = 0;
   #read = 0;
   #done = 0;
   #reading: Promise<void> | undefined;
   #failure: { error: unknown } | undefined;
-  #ahead: number;
+  /** Items a chunk. */
+  #size: number;
+  #flushing = false;
   #drained = false;
   #over = false;
 
   constructor(items: Iterable<unknown> | AsyncIterable<unknown>, options: ImapOptions) {
     this.#options = options;
-    this.#ahead = options.ahead;
+    this.#size = options.timeout < Infinity ? 1 : options.chunkSize ?? 1;
     this.sized = isSized(items);
     this.#total = totalOf(items);
     this.#isAsync = Symbol.asyncIterator in Object(items);
@@ -106,7 +114,7 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
 
   /** Reads and runs all that is left of items that are {@linkcode sized}, however far ahead. */
   flush(): void {
-    this.#ahead = Infinity;
+    this.#flushing = true;
     this.#fill();
   }
 
@@ -146,10 +154,8 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
     consumer: Consumer<R>,
   ): void {
     const at = chunk.taken++;
-    if (chunk.taken === values.length) {
-      this.#queue.shift();
-      this.#unconsumed--;
-    }
+    if (chunk.taken === values.length) this.#queue.shift();
+    this.#unconsumed--;
     if (!errors.has(at)) return consumer.resolve({ done: false, value: values[at] as R });
     this.#stop().catch(() => {});
     consumer.resolve(rethrow(errors.get(at), this.#options.caller, sources));
@@ -158,16 +164,37 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
   #fill(): void {
     if (this.#drained || this.#reading !== undefined) return;
     if (!this.#isAsync) this.#readNow();
-    else if (this.#unconsumed < this.#ahead) this.#readLater();
+    else if (this.#hasRoom()) this.#readLater();
+  }
+
+  /** Whether a chunk may be read. */
+  #hasRoom(): boolean {
+    const { bufferSize, backend } = this.#options;
+    const most = bufferSize ?? CHUNKS_AHEAD * backend.size * this.#size;
+    return this.#flushing || this.#unconsumed === 0 ||
+      this.#unconsumed + this.#chunkLength() <= most;
+  }
+
+  #chunkLength(): number {
+    return Math.min(this.#size, this.#options.bufferSize ?? Infinity);
+  }
+
+  /** Lets the chunks grow while they take less time than they may. */
+  #grow({ values, took }: MapResult): void {
+    const { chunkSize, bufferSize = Infinity, timeout, backend } = this.#options;
+    if (chunkSize !== undefined || timeout < Infinity) return;
+    const most = Math.min(MAX_CHUNK, 2 * this.#size, bufferSize / (CHUNKS_AHEAD * backend.size));
+    const worth = CHUNK_MS * values.length / took;
+    this.#size = Math.max(1, Math.floor(Math.min(most, worth)));
   }
 
   /** Reads what is there at once. */
   #readNow(): void {
     const source = this.#source as Iterator<unknown>;
-    while (!this.#drained && this.#unconsumed < this.#ahead) {
+    while (!this.#drained && this.#hasRoom()) {
       const chunk: unknown[] = [];
       try {
-        while (!this.#drained && chunk.length < this.#options.size) {
+        while (!this.#drained && chunk.length < this.#chunkLength()) {
           const { done, value } = source.next();
           if (done) this.#drain();
           else if (isPromise(value)) return this.#readLater(chunk, value);
@@ -191,7 +218,7 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
   async #readChunk(chunk: unknown[], first: PromiseLike<unknown> | undefined): Promise<void> {
     try {
       if (first !== undefined) chunk.push(await first);
-      while (!this.#drained && chunk.length < this.#options.size) {
+      while (!this.#drained && chunk.length < this.#chunkLength()) {
         const { done, value } = await this.#source.next();
         if (done) this.#drain();
         else chunk.push(await value);
@@ -218,7 +245,7 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
     if (items.length === 0 || this.#over) return;
     const chunk = new ImapChunk(this as Imap<unknown>, this.#read, items.length, this.#options);
     this.#read += items.length;
-    this.#unconsumed++;
+    this.#unconsumed += items.length;
     this.#running.add(chunk);
     if (this.#options.ordered) this.#queue.push(chunk);
     try {
@@ -234,6 +261,7 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
     this.#running.delete(chunk);
     if (this.#over) return;
     if (!this.#options.ordered) this.#queue.push(chunk);
+    this.#grow(result);
     try {
       this.#options.onProgress?.(this.#done += chunk.items, this.#total);
     } catch (error) {
@@ -265,11 +293,11 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
 }
 
 /** Items that travel, and are run, together. */
-class ImapChunk implements Job {
+class ImapChunk implements FullJob {
   readonly mode: JobMode;
   readonly watch: Watch;
   readonly first: number;
-  readonly caller = undefined;
+  readonly mark = undefined;
   readonly items: number;
   result: MapResult | undefined;
   /** How many of the results have been consumed. */

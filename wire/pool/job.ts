@@ -23,19 +23,50 @@ export interface MapResult {
   sources: Sources;
 }
 
-/** Something to be run by a worker, once: one of the two functions is called in the end. */
-export interface Job {
+/** Something to be run by a worker, once. */
+export type Job = Answer | FullJob;
+
+/**
+ * A plain call of which only the answer matters: the function that resolves its promise. There may be a
+ * million of them, and each object that stays costs the memory's keeper as much as the call itself.
+ */
+export interface Answer {
+  (value: unknown): void;
+  readonly mode?: undefined;
+  readonly watch?: undefined;
+  readonly mark?: undefined;
+}
+
+/** Any other job: one of its two functions is called in the end. */
+export interface FullJob {
   readonly mode: JobMode;
-  /** What it asks for beyond that; undefined if nothing. */
+  /** What it asks for beyond being run; undefined if nothing. */
   readonly watch: Watch | undefined;
   /** Which item of its map the input begins with. */
   readonly first: number;
   /** Made where the job was submitted; undefined if that took too long. */
-  readonly caller: Error | undefined;
+  readonly mark: Error | undefined;
   /** Takes what the function returned; a {@linkcode MapResult} if the mode is not `call`. */
   resolve(value: unknown): void;
   /** Takes what the function threw, or why there is no answer. */
   reject(error: unknown): void;
+}
+
+/** Whether a job is a single call. */
+export function isCall(job: Job): boolean {
+  return job.mode === undefined || job.mode === "call";
+}
+
+/** Settles a job with what came of it. */
+export function resolveJob(job: Job, value: unknown): void {
+  if (typeof job === "function") job(value);
+  else job.resolve(value);
+}
+
+/** Settles a job with why nothing came of it. */
+export function rejectJob(job: Job, error: unknown): void {
+  if (typeof job === "function") job(Promise.reject(error));
+  else job.reject(error);
 }
 
 /** What a job asks for beyond being run. Only a job that has one can be cancelled. */

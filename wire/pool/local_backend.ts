@@ -31,8 +31,19 @@ import { Backlog } from "./backlog.ts";
 import { rethrow, type Sources } from "./caller.ts";
 import { Crew, type Worker } from "./crew.ts";
 import { type Definition, Definitions } from "./definitions.ts";
-import type { Backend, Job, MapResult, Moving, PoolStats } from "./job.ts";
-import { SETTLED, WAITS } from "./job.ts";
+import {
+  type Backend,
+  type FullJob,
+  isCall,
+  type Job,
+  type MapResult,
+  type Moving,
+  type PoolStats,
+  rejectJob,
+  resolveJob,
+  SETTLED,
+  WAITS,
+} from "./job.ts";
 import { JobTable } from "./job_table.ts";
 import { GHOST, Overseer } from "./overseer.ts";
 import { dropAttachments, fromInbox, toItem, unpack } from "../packet.ts";
@@ -140,9 +151,9 @@ export class LocalBackend implements Backend {
     if (this.#closing) throw new ClosedError("Cannot use Pool: it has been closed");
     const definition = this.#definitions.define(target);
     const item = this.#item;
-    const root = job.mode === "call" ? "args" : "items";
+    const root = isCall(job) ? "args" : "items";
     toItem(encode(input, moving === undefined ? ROOTS[root] : { root, ...moving }), item);
-    item.b = taskWord(definition.index, job.mode, job.watch !== undefined);
+    item.b = taskWord(definition.index, job.mode ?? "call", job.watch !== undefined);
     if (!this.#mayPutNow(item) || !this.#put(job, definition, item)) {
       this.#backlog.push(job, definition, item);
     }
@@ -286,7 +297,7 @@ export class LocalBackend implements Backend {
     const job = this.#pending.get(task);
     if (job !== undefined) {
       if (rest !== undefined) job.watch?.giveBack?.(rest);
-      const what = job.mode === "call" ? "the task" : `item ${job.first + item} of the map`;
+      const what = isCall(job) ? "the task" : `item ${(job as FullJob).first + item} of the map`;
       this.#reject(task, lostError(worker, code, `while it ran ${what}`, lastWords));
     } else if (lastWords !== undefined && ready) {
       console.error(`Uncaught error in ${worker.name} (pid ${worker.pid}):`, lastWords.error);
@@ -363,7 +374,7 @@ export class LocalBackend implements Backend {
     const job = this.#takeOut(task);
     if (job === undefined || kind === RESULT_DROPPED) return;
     this.#completed++;
-    job.resolve(job.mode === "call" ? value : mapResult(b, value, sources!));
+    resolveJob(job, isCall(job) ? value : mapResult(b, value, sources!));
   }
 
   /** Rejects a job with an error that came from its worker, or is about it. */
@@ -372,8 +383,8 @@ export class LocalBackend implements Backend {
     const job = this.#takeOut(task);
     if (job === undefined) return;
     this.#failed++;
-    if (job.mode === "call") job.resolve(rethrow(error, job.caller, sources!));
-    else job.reject(error);
+    if (isCall(job)) resolveJob(job, rethrow(error, job.mark, sources!));
+    else rejectJob(job, error);
   }
 
   /** Puts from the backlog what has room now. */
@@ -418,7 +429,7 @@ export class LocalBackend implements Backend {
       const job = this.#takeOut(task);
       if (job === undefined) continue;
       this.#failed++;
-      job.reject(reason);
+      rejectJob(job, reason);
     }
     while (this.#backlog.first !== undefined) {
       dropAttachments(this.#backlog.item());
@@ -429,7 +440,7 @@ export class LocalBackend implements Backend {
       }
       if (job.watch !== undefined) job.watch.task = SETTLED;
       this.#failed++;
-      job.reject(reason);
+      rejectJob(job, reason);
     }
     // Whoever takes results has none to wait for.
     this.#results.wakeGetters(1);

@@ -1,7 +1,7 @@
 import { EncodingError } from "../../errors.ts";
 import { rethrow, type Sources } from "./caller.ts";
 import { chunkSizes, notePace, type Sender, submitItems } from "./chunks.ts";
-import { type Job, type JobMode, type MapResult, WAITS, type Watch } from "./job.ts";
+import { type FullJob, type JobMode, type MapResult, WAITS, type Watch } from "./job.ts";
 
 /** What a {@linkcode MapRun} is made of. */
 export interface MapRunOptions extends Sender {
@@ -146,11 +146,11 @@ export class MapRun {
 const NO_SOURCES: Sources = new Map();
 
 /** Items that travel, and are run, together. */
-class Chunk implements Job {
+class Chunk implements FullJob {
   readonly mode: JobMode;
   readonly watch: Watch | undefined;
   readonly first: number;
-  readonly caller = undefined;
+  readonly mark = undefined;
   /** Where the items end that were not given back. */
   to: number;
   readonly #run: MapRun;

@@ -20,7 +20,7 @@ import type { Leases } from "../../memory/lease.ts";
 import { packThrown } from "../packet.ts";
 import type { AbortMessage } from "../protocol.ts";
 import type { Crew } from "./crew.ts";
-import { type Job, SETTLED, WAITS } from "./job.ts";
+import { type FullJob, type Job, rejectJob, SETTLED, WAITS } from "./job.ts";
 import type { JobTable } from "./job_table.ts";
 
 /** The longest that setTimeout() takes: 24 days. */
@@ -29,11 +29,11 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 const MAX_LIMIT_MS = 2 ** 30;
 
 /** Stands for a job that was cancelled, until the workers have done with it. */
-export const GHOST: Job = {
+export const GHOST: FullJob = {
   mode: "call",
   watch: undefined,
   first: 0,
-  caller: undefined,
+  mark: undefined,
   resolve() {},
   reject() {},
 };
@@ -116,7 +116,7 @@ export class Overseer {
     if (task === WAITS) this.left++;
     else this.#haunt(task, reason, grace);
     this.end(job);
-    job.reject(reason);
+    rejectJob(job, reason);
   }
 
   #haunt(task: number, reason: unknown, grace: number | undefined): void {
