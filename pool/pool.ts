@@ -63,9 +63,7 @@ export class Pool implements AsyncDisposable {
   /** Those whose inputs are still to be read as they are consumed. */
   readonly #imaps = new Set<Imap<unknown>>();
   /** Maps whose inputs are being read, or whose items may still be given back. */
-  readonly #maps = new Set<Promise<unknown>>();
-  /** Rejects when the pool is terminated. */
-  readonly #terminated = Promise.withResolvers<never>();
+  readonly #maps = new Set<MapRun>();
   #state: "open" | "closed" | "terminated" = "open";
 
   /**
@@ -90,7 +88,6 @@ export class Pool implements AsyncDisposable {
       maxTasks,
       initializer: initializer && packInitializer(initializer, initargs),
     });
-    this.#terminated.promise.catch(() => {});
   }
 
   /** Number of workers. */
@@ -291,7 +288,7 @@ export class Pool implements AsyncDisposable {
   async terminate(): Promise<void> {
     this.#state = "terminated";
     const reason = new ClosedError("The pool was terminated");
-    this.#terminated.reject(reason);
+    for (const run of this.#maps) run.cancel(reason);
     this.#backend.terminate(reason);
     await within(this.#backend.ended, Infinity);
   }
@@ -314,7 +311,7 @@ export class Pool implements AsyncDisposable {
   }
 
   async #finish(): Promise<void> {
-    await Promise.allSettled(this.#maps);
+    await Promise.allSettled(Array.from(this.#maps, ({ promise }) => promise));
     this.#imaps.clear();
     this.#closeWhenRead();
     await this.#backend.ended;
@@ -371,54 +368,34 @@ export class Pool implements AsyncDisposable {
     const { signal, timeout, grace, transfer } = checkTaskOptions(mode, options);
     const chunkSize = checkChunkSize(mode, options);
     this.#checkOpen();
-    const cancelled = Promise.withResolvers<never>();
-    cancelled.promise.catch(() => {});
-    let run: MapRun | undefined;
-    const start = (inputs: unknown[]): Promise<unknown[]> => {
-      if (mode === "starmap") checkStarmap(inputs);
-      run = new MapRun(inputs, {
-        backend: this.#backend,
-        target: fn,
-        mode,
-        moving: transfer && { movable: new Set(transfer) },
-        chunkSize,
-        timeout,
-        grace,
-        cancellable: cancellable || signal !== undefined,
-        caller,
-        onProgress: options.onProgress,
-      });
-      run.start();
-      return run.promise;
-    };
-    const caller = new Error();
-    const read = async (): Promise<unknown[]> => {
-      signal?.throwIfAborted();
-      // What is there is submitted now; only a source of promises takes its time.
-      if (!(Symbol.asyncIterator in Object(items))) {
-        return start(Array.from(items as Iterable<unknown>));
-      }
-      const ends = [this.#terminated.promise, cancelled.promise];
-      return start(await Promise.race([Array.fromAsync(items), ...ends]));
-    };
-    const promise = this.#accept(read());
-    const cancel = (reason: unknown): void => {
-      cancelled.reject(reason);
-      run?.cancel(reason);
-    };
-    cancelBy(signal, cancel, promise);
-    return { promise, cancel };
+    const run = new MapRun({
+      backend: this.#backend,
+      target: fn,
+      mode,
+      moving: transfer && { movable: new Set(transfer) },
+      chunkSize,
+      timeout,
+      grace,
+      cancellable: cancellable || signal !== undefined,
+      caller: new Error(),
+      onProgress: options.onProgress,
+    });
+    const cancel = (reason: unknown) => run.cancel(reason);
+    if (signal?.aborted) cancel(signal.reason);
+    else this.#accept(run, items);
+    cancelBy(signal, cancel, run.promise);
+    return { promise: run.promise, cancel };
   }
 
-  /** A close() that comes meanwhile waits for it. */
-  #accept<R>(map: Promise<R>): Promise<R> {
-    this.#maps.add(map);
+  /** Starts a map: a close() that comes meanwhile waits for it. */
+  #accept(run: MapRun, items: Items): void {
+    this.#maps.add(run);
     const end = (): void => {
-      this.#maps.delete(map);
+      this.#maps.delete(run);
       this.#closeWhenRead();
     };
-    map.then(end, end);
-    return map;
+    run.promise.then(end, end);
+    run.start(items);
   }
 
   #imap(
@@ -498,14 +475,6 @@ function checkArray(verb: string, name: string, value: unknown): void {
 function checkCallbacks(verb: string, options: AsyncCallbacks<never>): void {
   checkCallback(verb, "callback", options.callback);
   checkCallback(verb, "errorCallback", options.errorCallback);
-}
-
-function checkStarmap(items: unknown[]): void {
-  const at = items.findIndex((item) => !Array.isArray(item));
-  if (at < 0) return;
-  throw new TypeError(
-    `Cannot starmap: 'items[${at}]' must be an array of arguments, but is ${show(items[at])}`,
-  );
 }
 
 registerExports({ Pool });

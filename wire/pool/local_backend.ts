@@ -22,15 +22,13 @@ import { Claims } from "../../memory/claim.ts";
 import { KILLED, TERMINATED } from "../../memory/control.ts";
 import { Leases } from "../../memory/lease.ts";
 import { Poller } from "../../memory/poller.ts";
-import { DONE, type Item, Ring } from "../../memory/ring.ts";
-import { RingPut } from "../../memory/ring_wait.ts";
-import { Line, nap } from "../../memory/wait.ts";
+import { type Item, Ring } from "../../memory/ring.ts";
+import { nap } from "../../memory/wait.ts";
 import { hold, receive, release, yieldLoop } from "../../runtime/mod.ts";
 import { encode } from "../codec/codec.ts";
-import { Backlog } from "./backlog.ts";
 import { rethrow, type Sources } from "./caller.ts";
 import { Crew, type Worker } from "./crew.ts";
-import { type Definition, Definitions } from "./definitions.ts";
+import { Definitions } from "./definitions.ts";
 import {
   type Backend,
   type FullJob,
@@ -41,12 +39,11 @@ import {
   type PoolStats,
   rejectJob,
   resolveJob,
-  SETTLED,
-  WAITS,
 } from "./job.ts";
 import { JobTable } from "./job_table.ts";
+import { Outbox } from "./outbox.ts";
 import { GHOST, Overseer } from "./overseer.ts";
-import { dropAttachments, fromInbox, toItem, unpack } from "../packet.ts";
+import { fromInbox, toItem, unpack } from "../packet.ts";
 import type { LastWords, PackedCall, TaskLoopPayload } from "../protocol.ts";
 import {
   kindOf,
@@ -74,9 +71,6 @@ export interface LocalBackendOptions {
 const RING_BYTES = 4 * 2 ** 20;
 // Results may come without a pause: the event loop gets its turn at least this often.
 const YIELD_MS = 8;
-// Waking takes a system call: one for so many tasks that are submitted together, then for twice as many.
-const MIN_ANNOUNCE = 32;
-const MAX_ANNOUNCE = 1024;
 // Results settled in one turn at the ring.
 const BATCH = 64;
 // So many workers that end before their first task, one after the other, are no accident.
@@ -95,16 +89,11 @@ export class LocalBackend implements Backend {
   /** Jobs in the ring, with a worker, or on their way back. */
   readonly #pending = new JobTable();
   readonly #overseer: Overseer;
-  readonly #backlog = new Backlog();
+  readonly #outbox: Outbox;
   readonly #poller = new Poller();
-  readonly #streamLine = new Line();
   readonly #item: Item = { bytes: new Uint8Array(0), length: 0, tag: 0, a: 0, b: 0 };
   /** Results whose attachments are on their way. */
   readonly #fetching = new Set<Promise<void>>();
-  readonly #stopped = new AbortController();
-  #unannounced = 0;
-  #announceAt = MIN_ANNOUNCE;
-  #streaming = false;
   #receiving = false;
   #closing = false;
   #broken: { reason: unknown } | undefined;
@@ -132,7 +121,12 @@ export class LocalBackend implements Backend {
       leases: this.#leases,
       jobs: this.#pending,
       crew: this.#crew,
-      idleWorkers: () => this.#hungry() ? this.size - this.#running().workers : 0,
+      idleWorkers: () => this.#outbox.drained ? this.size - this.#running().workers : 0,
+    });
+    this.#outbox = new Outbox({
+      tasks: this.#tasks,
+      overseer: this.#overseer,
+      onLost: (task, error) => this.#reject(task, error),
     });
     try {
       this.#crew.start();
@@ -154,11 +148,8 @@ export class LocalBackend implements Backend {
     const root = isCall(job) ? "args" : "items";
     toItem(encode(input, moving === undefined ? ROOTS[root] : { root, ...moving }), item);
     item.b = taskWord(definition.index, job.mode ?? "call", job.watch !== undefined);
-    if (!this.#mayPutNow(item) || !this.#put(job, definition, item)) {
-      this.#backlog.push(job, definition, item);
-    }
+    this.#outbox.push(job, definition, item);
     if (!this.#receiving) this.#receive();
-    else if (this.#backlog.length > 0) this.#refill();
   }
 
   cancel(job: Job, reason: unknown, grace: number | undefined): void {
@@ -167,12 +158,11 @@ export class LocalBackend implements Backend {
 
   close(): void {
     this.#closing = true;
-    this.#closeWhenPut();
+    this.#outbox.close();
   }
 
   terminate(reason: unknown): void {
     this.#closing = true;
-    this.#stopped.abort(reason);
     this.#crew.stopAll();
     this.#failAll(reason);
   }
@@ -203,14 +193,9 @@ export class LocalBackend implements Backend {
     return { workers, tasks };
   }
 
-  /** Whether workers find nothing to do. */
-  #hungry(): boolean {
-    return this.#backlog.length === 0 && !this.#streaming && this.#tasks.size === 0;
-  }
-
   /** Jobs that the workers have not done with. */
   get #outstanding(): number {
-    return this.#pending.size + this.#backlog.length;
+    return this.#pending.size + this.#outbox.length;
   }
 
   #payload(slot: number, port: unknown): { payload: TaskLoopPayload; transfer: Transferable[] } {
@@ -227,48 +212,6 @@ export class LocalBackend implements Backend {
     };
     return { payload, transfer: [port as Transferable] };
   }
-
-  #mayPutNow(item: Item): boolean {
-    return this.#backlog.length === 0 && !this.#streaming && this.#tasks.fitsFrame(item.length);
-  }
-
-  #put(job: Job, definition: Definition, item: Item): boolean {
-    if (!this.#number(job, definition, item)) return false;
-    const put = this.#tasks.tryPutQuietly(item) === DONE;
-    if (put) this.#announce();
-    else this.#takeOut(item.a, WAITS);
-    return put;
-  }
-
-  /** Gives a job its number. Returns false if too many are watched. */
-  #number(job: Job, definition: Definition, item: Item): boolean {
-    item.a = this.#pending.add(job, definition);
-    if (item.a !== 0 && job.watch !== undefined) this.#overseer.begin(job, item.a);
-    return item.a !== 0;
-  }
-
-  /** Takes a job out that goes where `state` says; undefined if nobody waits for it. */
-  #takeOut(task: number, state = SETTLED): Job | undefined {
-    const job = this.#pending.remove(task);
-    if (job === GHOST) this.#overseer.ghosts--;
-    else if (job?.watch !== undefined) this.#overseer.end(job, state);
-    return job === GHOST ? undefined : job;
-  }
-
-  /** Wakes workers for what was put: seldom while much is submitted together, but not too late. */
-  #announce(): void {
-    if (this.#unannounced++ === 0) queueMicrotask(this.#announceRest);
-    if (this.#unannounced < this.#announceAt) return;
-    this.#tasks.wakeGetters(this.#unannounced);
-    this.#unannounced = 1;
-    this.#announceAt = Math.min(this.#announceAt * 2, MAX_ANNOUNCE);
-  }
-
-  readonly #announceRest = (): void => {
-    this.#tasks.wakeGetters(this.#unannounced);
-    this.#unannounced = 0;
-    this.#announceAt = MIN_ANNOUNCE;
-  };
 
   /** Gives up: what is pending and what comes later fails with `reason`. */
   #break(reason: unknown): void {
@@ -344,7 +287,7 @@ export class LocalBackend implements Backend {
     let yielded = Date.now();
     for (;;) {
       const batch = this.#results.getMany(BATCH, this.#takeResult);
-      this.#refill();
+      this.#outbox.refill();
       count += batch;
       if (batch < BATCH) return count;
       if (Date.now() - yielded < YIELD_MS) continue;
@@ -371,7 +314,7 @@ export class LocalBackend implements Backend {
     const kind = kindOf(b);
     if (kind === RESULT_ERROR) return this.#reject(task, value);
     const sources = this.#pending.definition(task)?.sources;
-    const job = this.#takeOut(task);
+    const job = this.#overseer.leave(task);
     if (job === undefined || kind === RESULT_DROPPED) return;
     this.#completed++;
     resolveJob(job, isCall(job) ? value : mapResult(b, value, sources!));
@@ -380,65 +323,19 @@ export class LocalBackend implements Backend {
   /** Rejects a job with an error that came from its worker, or is about it. */
   #reject(task: number, error: unknown): void {
     const sources = this.#pending.definition(task)?.sources;
-    const job = this.#takeOut(task);
+    const job = this.#overseer.leave(task);
     if (job === undefined) return;
     this.#failed++;
     if (isCall(job)) resolveJob(job, rethrow(error, job.mark, sources!));
     else rejectJob(job, error);
   }
 
-  /** Puts from the backlog what has room now. */
-  #refill(): void {
-    const backlog = this.#backlog;
-    while (!this.#streaming && backlog.first !== undefined) {
-      const job = backlog.first;
-      const item = backlog.item();
-      if (job.watch?.task === SETTLED) {
-        this.#overseer.left--;
-        dropAttachments(item);
-      } else if (this.#tasks.fitsFrame(item.length)) {
-        if (!this.#put(job, backlog.definition, item)) return;
-      } else {
-        if (!this.#number(job, backlog.definition, item)) return;
-        this.#stream({ ...item });
-      }
-      backlog.shift();
-    }
-    this.#closeWhenPut();
-  }
-
-  /** Closes the ring of tasks once all that was accepted is in it: the workers drain it, and end. */
-  #closeWhenPut(): void {
-    if (this.#closing && this.#backlog.length === 0 && !this.#streaming) this.#tasks.close();
-  }
-
-  /** Puts an item too large for one frame, as the workers take it. */
-  async #stream(item: Item): Promise<void> {
-    this.#streaming = true;
-    try {
-      await this.#streamLine.wait(new RingPut(this.#tasks, item), Infinity, this.#stopped.signal);
-    } catch (error) {
-      this.#reject(item.a, error);
-    }
-    this.#streaming = false;
-    this.#refill();
-  }
-
   #failAll(reason: unknown): void {
-    for (const task of this.#pending.numbers()) {
-      const job = this.#takeOut(task);
-      if (job === undefined) continue;
-      this.#failed++;
-      rejectJob(job, reason);
-    }
-    while (this.#backlog.first !== undefined) {
-      dropAttachments(this.#backlog.item());
-      const job = this.#backlog.shift()!;
-      if (job.watch?.task === SETTLED) {
-        this.#overseer.left--;
-        continue;
-      }
-      if (job.watch !== undefined) job.watch.task = SETTLED;
+    const tasks = this.#pending.numbers();
+    const entered = tasks.map((task) => this.#overseer.leave(task)).filter((job) =>
+      job !== undefined
+    );
+    for (const job of [...entered, ...this.#outbox.clear(reason)]) {
       this.#failed++;
       rejectJob(job, reason);
     }

@@ -1,4 +1,5 @@
 import { EncodingError } from "../../errors.ts";
+import { describe } from "../codec/error_envelope.ts";
 import { rethrow, type Sources } from "./caller.ts";
 import { chunkSizes, notePace, type Sender, submitItems } from "./chunks.ts";
 import { type FullJob, type JobMode, type MapResult, WAITS, type Watch } from "./job.ts";
@@ -25,33 +26,37 @@ export interface MapRunOptions extends Sender {
  * **With a timeout** each item is a chunk: else what was done before it in its chunk would be lost with its worker.
  */
 export class MapRun {
-  readonly promise: Promise<unknown[]>;
   readonly #options: MapRunOptions;
-  readonly #items: unknown[];
-  readonly #values: unknown[];
-  readonly #chunks = new Set<Chunk>();
   readonly #settled = Promise.withResolvers<unknown[]>();
-  #left: number;
-  #over = false;
+  readonly #chunks = new Set<Chunk>();
+  #items: unknown[] = [];
+  #values: unknown[] = [];
+  #left = 0;
+  /** Gives up the read that is under way. */
+  #stopReading: (reason: unknown) => void = () => {};
   #failure: { at: number; error: unknown; sources: Sources } | undefined;
+  #over = false;
 
-  constructor(items: unknown[], options: MapRunOptions) {
+  constructor(options: MapRunOptions) {
     this.#options = options;
-    this.#items = items;
-    this.#values = new Array(items.length);
-    this.#left = items.length;
-    this.promise = this.#settled.promise;
   }
 
-  /** Submits all items. */
-  start(): void {
-    if (this.#left === 0) this.#settle();
-    let from = 0;
+  /** Resolves with the results. */
+  get promise(): Promise<unknown[]> {
+    return this.#settled.promise;
+  }
+
+  /** Reads all items and submits them: what is there now, only a source of promises later. */
+  start(items: Iterable<unknown> | AsyncIterable<unknown>): void {
+    const read = Symbol.asyncIterator in Object(items)
+      ? this.#readAll(items as AsyncIterable<unknown>)
+      : undefined;
+    if (read !== undefined) {
+      read.then((all) => this.#run(all)).catch((error) => this.cancel(error));
+      return;
+    }
     try {
-      for (const size of this.#sizes()) {
-        this.#submit(from, from + size);
-        from += size;
-      }
+      this.#run(Array.from(items as Iterable<unknown>));
     } catch (error) {
       this.cancel(error);
     }
@@ -59,10 +64,43 @@ export class MapRun {
 
   /** Rejects at once, and stops what has not ended. */
   cancel(reason: unknown): void {
+    if (this.#over) return;
     this.#over = true;
     this.#settled.reject(reason);
+    this.#stopReading(reason);
     const { backend, grace } = this.#options;
     for (const chunk of this.#chunks) backend.cancel(chunk, reason, grace);
+  }
+
+  async #readAll(items: AsyncIterable<unknown>): Promise<unknown[]> {
+    const iterator = items[Symbol.asyncIterator]();
+    const inputs: unknown[] = [];
+    try {
+      for (;;) {
+        const { done, value } = await new Promise<IteratorResult<unknown>>((resolve, reject) => {
+          this.#stopReading = reject;
+          iterator.next().then(resolve, reject);
+        });
+        if (done) return inputs;
+        inputs.push(value);
+      }
+    } finally {
+      // One that is stuck amid a read must not hold up whoever hears of it.
+      if (this.#over) Promise.resolve(iterator.return?.()).catch(() => {});
+    }
+  }
+
+  #run(items: unknown[]): void {
+    if (this.#options.mode === "starmap") checkArguments(items);
+    this.#items = items;
+    this.#values = new Array(items.length);
+    this.#left = items.length;
+    if (this.#left === 0) return this.#settle();
+    let from = 0;
+    for (const size of this.#sizes()) {
+      this.#submit(from, from + size);
+      from += size;
+    }
   }
 
   *#sizes(): Iterable<number> {
@@ -94,6 +132,7 @@ export class MapRun {
   giveBack(chunk: Chunk, from: number): void {
     const { to } = chunk;
     chunk.to = chunk.first + from;
+    if (this.#over) return;
     try {
       this.#submit(chunk.to, to);
     } catch (error) {
@@ -136,10 +175,19 @@ export class MapRun {
   }
 
   #settle(): void {
+    this.#over = true;
     if (this.#failure === undefined) return this.#settled.resolve(this.#values);
     const { error, sources } = this.#failure;
     this.#settled.resolve(rethrow(error, this.#options.caller, sources));
   }
+}
+
+function checkArguments(items: unknown[]): void {
+  const at = items.findIndex((item) => !Array.isArray(item));
+  if (at < 0) return;
+  throw new TypeError(
+    `Cannot starmap: 'items[${at}]' must be an array of arguments, but is ${describe(items[at])}`,
+  );
 }
 
 /** Of errors that were made here. */

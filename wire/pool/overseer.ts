@@ -20,7 +20,8 @@ import type { Leases } from "../../memory/lease.ts";
 import { packThrown } from "../packet.ts";
 import type { AbortMessage } from "../protocol.ts";
 import type { Crew } from "./crew.ts";
-import { type FullJob, type Job, rejectJob, SETTLED, WAITS } from "./job.ts";
+import type { Definition } from "./definitions.ts";
+import { type FullJob, type Job, rejectJob, SETTLED, WAITS, type Watch } from "./job.ts";
 import type { JobTable } from "./job_table.ts";
 
 /** The longest that setTimeout() takes: 24 days. */
@@ -67,10 +68,27 @@ export class Overseer {
     this.#watched = watched;
   }
 
-  /** A watched job is about to be put, as the task of this number. */
-  begin(job: Job, task: number): void {
-    const { timeout, grace, giveBack } = job.watch!;
-    job.watch!.task = task;
+  /** A job is about to be put. Returns its number as a task; 0 if too many are watched. */
+  enter(job: Job, definition: Definition): number {
+    const task = this.#watched.jobs.add(job, definition);
+    if (task !== 0 && job.watch !== undefined) this.#begin(job.watch, task);
+    return task;
+  }
+
+  /** Takes out the job of a task, which goes where `state` says; undefined if nobody waits for it. */
+  leave(task: number, state: typeof SETTLED | typeof WAITS = SETTLED): Job | undefined {
+    const job = this.#watched.jobs.remove(task);
+    if (job === GHOST) {
+      this.ghosts--;
+      return undefined;
+    }
+    if (job?.watch !== undefined) this.#end(job.watch, state);
+    return job;
+  }
+
+  #begin(watch: Watch, task: number): void {
+    const { timeout, grace, giveBack } = watch;
+    watch.task = task;
     if (giveBack !== undefined) this.#splittable++;
     const timed = timeout < Infinity;
     const limit = timed ? Math.min(Math.max(1, timeout + grace), MAX_LIMIT_MS) : 0;
@@ -80,14 +98,12 @@ export class Overseer {
     this.#checkIn(timeout);
   }
 
-  /** A watched job is settled, or goes back to where it waits. */
-  end(job: Job, task = SETTLED): void {
-    const { timeout, giveBack } = job.watch!;
-    if (job.watch!.task > 0) {
-      if (giveBack !== undefined) this.#splittable--;
-      if (timeout < Infinity) this.#countDown(timeout);
+  #end(watch: Watch, state: typeof SETTLED | typeof WAITS): void {
+    if (watch.task > 0) {
+      if (watch.giveBack !== undefined) this.#splittable--;
+      if (watch.timeout < Infinity) this.#countDown(watch.timeout);
     }
-    job.watch!.task = task;
+    watch.task = state;
   }
 
   #countDown(timeout: number): void {
@@ -115,7 +131,7 @@ export class Overseer {
     this.cancelled++;
     if (task === WAITS) this.left++;
     else this.#haunt(task, reason, grace);
-    this.end(job);
+    this.#end(job.watch!, SETTLED);
     rejectJob(job, reason);
   }
 
