@@ -156,7 +156,9 @@ export class Leases {
   /** The item of a chunk that the worker has begun last. */
   item(worker: number, task: number): number {
     const range = this.#load(worker, RANGE);
-    const open = range !== 0 && range >>> TASK_SHIFT === (task & TASK_MASK);
+    // Another task's low bits may be the same.
+    const leased = Math.abs(this.#load(worker, LEASE)) === task;
+    const open = leased && range !== 0 && range >>> TASK_SHIFT === (task & TASK_MASK);
     return open ? Math.max(0, (range & ITEM_MASK) - 1) : this.#load(worker, ITEM);
   }
 

@@ -454,6 +454,9 @@ function fullCall(mark: Error): FullJob {
   return { mode: "call", watch: undefined, first: 0, mark, ...captured };
 }
 
+/** What each signal cancels: thousands of tasks may have the same, and it hears only one listener. */
+const cancelled = new WeakMap<AbortSignal, Set<(reason: unknown) => void>>();
+
 /** Lets a signal cancel something until it has ended. */
 function cancelBy(
   signal: AbortSignal | undefined,
@@ -461,10 +464,20 @@ function cancelBy(
   ended: Promise<unknown>,
 ): void {
   if (signal === undefined) return;
-  const onAbort = (): void => cancel(signal.reason);
-  const forget = (): void => signal.removeEventListener("abort", onAbort);
-  signal.addEventListener("abort", onAbort, { once: true });
+  const cancels = cancelled.get(signal) ?? listenTo(signal);
+  cancels.add(cancel);
+  const forget = (): void => void cancels.delete(cancel);
   ended.then(forget, forget);
+}
+
+function listenTo(signal: AbortSignal): Set<(reason: unknown) => void> {
+  const cancels = new Set<(reason: unknown) => void>();
+  cancelled.set(signal, cancels);
+  const onAbort = (): void => {
+    for (const cancel of cancels) cancel(signal.reason);
+  };
+  signal.addEventListener("abort", onAbort, { once: true });
+  return cancels;
 }
 
 function checkArray(verb: string, name: string, value: unknown): void {

@@ -65,6 +65,8 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
   #read = 0;
   #done = 0;
   #reading: Promise<void> | undefined;
+  /** What was read in time, and is not submitted. */
+  #chunk: unknown[] = [];
   #failure: { error: unknown } | undefined;
   /** Items a chunk. */
   #size: number;
@@ -207,25 +209,40 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
     }
   }
 
-  /** Reads what comes in time. */
+  /** Reads a chunk of what comes in time; one that has begun goes on with `first`. */
   #readLater(chunk: unknown[] = [], first?: PromiseLike<unknown>): void {
-    this.#reading = this.#readChunk(chunk, first).then(() => {
+    this.#chunk = chunk;
+    this.#reading = this.#readChunk(first).then(() => {
       this.#reading = undefined;
       this.#advance();
     });
   }
 
-  async #readChunk(chunk: unknown[], first: PromiseLike<unknown> | undefined): Promise<void> {
+  async #readChunk(first: PromiseLike<unknown> | undefined): Promise<void> {
     try {
-      if (first !== undefined) chunk.push(await first);
-      while (!this.#drained && chunk.length < this.#chunkLength()) {
-        const { done, value } = await this.#source.next();
-        if (done) this.#drain();
-        else chunk.push(await value);
+      for (let next = first; !this.#drained && this.#chunk.length < this.#chunkLength();) {
+        if (this.#chunk.length === 1 && this.#options.chunkSize === undefined) this.#sendSoon();
+        const item = next === undefined ? await this.#source.next() : { value: next };
+        next = undefined;
+        if (item.done) this.#drain();
+        else this.#chunk.push(await item.value);
       }
     } catch (error) {
       this.#fail(error);
     }
+    this.#send();
+  }
+
+  /** What is there must not wait for what is not. */
+  async #sendSoon(): Promise<void> {
+    const chunk = this.#chunk;
+    await yieldLoop();
+    if (this.#chunk === chunk) this.#send();
+  }
+
+  #send(): void {
+    const chunk = this.#chunk;
+    this.#chunk = [];
     this.#submit(chunk);
   }
 
