@@ -27,8 +27,9 @@
  * @module
  */
 
+import { type ErrorClass, registerErrorClass } from "./wire/codec/error_envelope.ts";
 import { registerExports } from "./wire/target/exports.ts";
-import { isScopeName, registerTask, setScope } from "./wire/target/tasks.ts";
+import { type AnyFunction, isScopeName, registerTask, setScope } from "./wire/target/tasks.ts";
 import { transfer } from "./wire/codec/transfer.ts";
 
 export { transfer };
@@ -59,7 +60,8 @@ export type Target<Args extends unknown[], R> =
   };
 
 /**
- * Marks a function of this module as runnable elsewhere.
+ * Marks a function of this module as runnable elsewhere; or a class of errors, so that what a task throws
+ * of it arrives as one.
  *
  * It travels as "module URL + name", and the process that runs it imports the module. So it may use
  * imports and the state of the module (each process has its own), and needs no export. **At the top
@@ -79,12 +81,13 @@ export type Target<Args extends unknown[], R> =
  * ```
  *
  * @param meta `import.meta` of the module.
- * @param fn The function. Its name is how it will be found: it must be unique within the module.
+ * @param fn The function, or the class. Its name is how it will be found: it must be unique within the
+ * module. An error of the class is made anew without calling the constructor: private fields are not there.
  * @returns `fn` itself: calling it here still works.
  * @throws {TypeError} If the function has no name, the name is taken within the module, or `meta` has
  * no URL.
  */
-export function task<F extends (...args: never[]) => unknown>(meta: ImportMeta, fn: F): F {
+export function task<F extends AnyTask>(meta: ImportMeta, fn: F): F {
   if (typeof fn !== "function") {
     throw new TypeError(`Cannot mark task: 'fn' must be a function, but is ${String(fn)}`);
   }
@@ -100,14 +103,20 @@ export function task<F extends (...args: never[]) => unknown>(meta: ImportMeta, 
       `Cannot mark task "${fn.name}": 'meta' must be import.meta with a URL, but its url is ${url}`,
     );
   }
-  if (!registerTask(url, fn.name, fn)) {
+  if (!registerTask(url, fn.name, fn as AnyFunction)) {
     throw new TypeError(
       `Cannot mark task "${fn.name}": its name must be unique within the module, but ${url} ` +
         "already has a task of that name",
     );
   }
+  if (fn.prototype instanceof Error) {
+    registerErrorClass(fn as unknown as ErrorClass, `${url}#${fn.name}`);
+  }
   return fn;
 }
+
+/** What {@linkcode task} marks. */
+type AnyTask = ((...args: never[]) => unknown) | (abstract new (...args: never[]) => Error);
 
 /**
  * Gives a function the values of the names that it takes from outside, so that it can be sent.

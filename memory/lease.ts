@@ -59,6 +59,12 @@ function rangeWord(task: number, next: number, end: number): number {
   return ((task & TASK_MASK) << TASK_SHIFT) | (end << ITEM_BITS) | next;
 }
 
+/** How many items of the task's chunk have not begun. */
+function leftOf(range: number, task: number): number {
+  if (range >>> TASK_SHIFT !== (task & TASK_MASK)) return 0;
+  return ((range >>> ITEM_BITS) & ITEM_MASK) - (range & ITEM_MASK);
+}
+
 /** Milliseconds, as they stand in a word. */
 function now31(): number {
   return (Date.now() & 0x7fff_ffff) || 1;
@@ -85,12 +91,17 @@ export class Leases {
     return new Lease(this.#cells, 2 * WATCHED_TASKS + worker * LEASE_WORDS);
   }
 
-  /** Notes how long calls of the task may take, in ms; 0 for ever. Before it is put. */
+  /**
+   * Notes how long calls of the task may take, in ms; 0 for ever. Before it is put: a task that had its
+   * number before may have been dropped.
+   * Model: tests/models/lease.pml.
+   */
   limit(task: number, ms: number): void {
+    Atomics.store(this.#cells, task & TASK_MASK, 0);
     Atomics.store(this.#cells, WATCHED_TASKS + (task & TASK_MASK), ms);
   }
 
-  /** Lets nobody begin the task, nor its next item. */
+  /** Lets nobody begin the task, nor its next item. Model: tests/models/lease.pml. */
   drop(task: number): void {
     Atomics.store(this.#cells, task & TASK_MASK, task);
   }
@@ -100,7 +111,7 @@ export class Leases {
     return Math.max(0, this.#load(worker, LEASE));
   }
 
-  /** The worker that is running the task; -1 if none. */
+  /** The worker that is running the task; -1 if none. Model: tests/models/lease.pml. */
   holder(task: number): number {
     for (let worker = 0; worker < this.#workers; worker++) {
       if (this.#load(worker, LEASE) === task) return worker;
@@ -111,31 +122,37 @@ export class Leases {
   /** For how many milliseconds the worker's call has been running; 0 while it loads the function. */
   runs(worker: number): number {
     const started = this.#load(worker, STARTED);
-    return started === 0 ? 0 : (now31() - started) & 0x7fff_ffff;
+    // Of 31 bits, with their sign: the clock may have been set back.
+    return started === 0 ? 0 : Math.max(0, (now31() - started) << 1 >> 1);
   }
 
-  /** Takes the task away from its worker, which may be stopped then. False if it has ended it. */
+  /**
+   * Takes the task away from its worker, which may be stopped then. False if it has ended it.
+   * Model: tests/models/lease.pml.
+   */
   revoke(worker: number, task: number): boolean {
     const index = this.#index(worker, LEASE);
     return Atomics.compareExchange(this.#cells, index, task, -task) === task;
   }
 
-  /** Tells the task that it is to stop: see {@linkcode Lease.aborted}. */
+  /**
+   * Tells the task that it is to stop: see {@linkcode Lease.aborted}.
+   * Model: tests/models/lease.pml.
+   */
   abort(worker: number, task: number): void {
     const index = this.#index(worker, ABORTED);
     Atomics.store(this.#cells, index, task);
     wake(this.#cells, index);
   }
 
-  /** How many items of the chunk have not begun. */
+  /** How many items of the chunk have not begun. Model: tests/models/lease.pml. */
   left(worker: number, task: number): number {
-    const range = this.#load(worker, RANGE);
-    if (range >>> TASK_SHIFT !== (task & TASK_MASK)) return 0;
-    return ((range >>> ITEM_BITS) & ITEM_MASK) - (range & ITEM_MASK);
+    return leftOf(this.#load(worker, RANGE), task);
   }
 
   /**
    * Takes back the last items of the chunk that the worker is running, if they have not begun.
+   * Model: tests/models/lease.pml.
    *
    * @param part How much of what has not begun: 1 for all of it.
    * @returns The first that was taken back; undefined if none was.
@@ -144,7 +161,7 @@ export class Leases {
     const index = this.#index(worker, RANGE);
     for (;;) {
       const range = Atomics.load(this.#cells, index);
-      const left = this.left(worker, task);
+      const left = leftOf(range, task);
       if (left <= 0) return undefined;
       const next = range & ITEM_MASK;
       const end = next + left - Math.ceil(left * part);
@@ -162,7 +179,10 @@ export class Leases {
     return open ? Math.max(0, (range & ITEM_MASK) - 1) : this.#load(worker, ITEM);
   }
 
-  /** Clears the lease of a worker that has ended, for the next one in its place. */
+  /**
+   * Clears the lease of a worker that has ended, for the next one in its place.
+   * Model: tests/models/lease.pml.
+   */
   clear(worker: number): void {
     for (const word of [LEASE, STARTED, RANGE, ITEM, ABORTED]) {
       Atomics.store(this.#cells, this.#index(worker, word), 0);
@@ -189,16 +209,20 @@ export class Lease {
     this.#base = base;
   }
 
-  /** Begins a watched task. Returns false if it was dropped; it is still to be ended then. */
+  /**
+   * Begins a watched task. Returns false if it was dropped; it is still to be ended then.
+   * Model: tests/models/lease.pml.
+   */
   begin(task: number): boolean {
     checkAlive();
     Atomics.store(this.#cells, this.#base + STARTED, 0);
-    Atomics.store(this.#cells, this.#base + RANGE, 0);
+    // A task that has had this number before may have been told to stop.
+    Atomics.store(this.#cells, this.#base + ABORTED, 0);
     Atomics.store(this.#cells, this.#base + LEASE, task);
     return !this.dropped(task);
   }
 
-  /** Whether the task is not to go on. */
+  /** Whether the task is not to go on. Model: tests/models/lease.pml. */
   dropped(task: number): boolean {
     return Atomics.load(this.#cells, task & TASK_MASK) === task;
   }
@@ -213,12 +237,19 @@ export class Lease {
     return Atomics.load(this.#cells, WATCHED_TASKS + (task & TASK_MASK));
   }
 
-  /** Opens so many items of a chunk to be taken, by this worker or back by the pool. */
+  /**
+   * Opens so many items of a chunk to be taken, by this worker or back by the pool.
+   * Model: tests/models/lease.pml.
+   */
   open(task: number, items: number): void {
+    checkAlive();
     Atomics.store(this.#cells, this.#base + RANGE, rangeWord(task, 0, items));
   }
 
-  /** Takes the next item of an open chunk; -1 if there is none left. */
+  /**
+   * Takes the next item of an open chunk; -1 if there is none left.
+   * Model: tests/models/lease.pml.
+   */
   next(): number {
     const index = this.#base + RANGE;
     checkAlive();
@@ -240,12 +271,18 @@ export class Lease {
 
   /** A call of the task's function begins now. */
   startClock(): void {
+    checkAlive();
     Atomics.store(this.#cells, this.#base + STARTED, now31());
   }
 
-  /** Ends the task. Returns false if the pool has revoked it: this worker is about to be stopped. */
+  /**
+   * Ends the task. Returns false if the pool has revoked it: this worker is about to be stopped.
+   * Model: tests/models/lease.pml.
+   */
   end(task: number): boolean {
     checkAlive();
+    // Who dies with its next task, before it has opened that, must not seem to have opened it.
+    Atomics.store(this.#cells, this.#base + RANGE, 0);
     return Atomics.compareExchange(this.#cells, this.#base + LEASE, task, 0) === task;
   }
 

@@ -1,5 +1,5 @@
-import { checkTimeout } from "../memory/timeout.ts";
 import type { Target } from "../target.ts";
+import { show } from "../wire/codec/error_envelope.ts";
 
 /** Options of a {@linkcode Pool}. */
 export interface PoolOptions {
@@ -88,9 +88,17 @@ export interface CheckedTaskOptions {
 
 /** Checks the options of a task. `verb` is what was called, for errors. */
 export function checkTaskOptions(verb: string, options: TaskOptions): CheckedTaskOptions {
-  const { signal, grace = 0, transfer } = options;
+  const { signal, timeout = Infinity, grace = 0, transfer } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new TypeError(`Cannot ${verb}: 'signal' must be an AbortSignal, but is ${show(signal)}`);
+  }
+  if (typeof timeout !== "number") {
+    throw new TypeError(
+      `Cannot ${verb}: 'timeout' must be a number of milliseconds, but is ${show(timeout)}`,
+    );
+  }
+  if (Number.isNaN(timeout)) {
+    throw new RangeError(`Cannot ${verb}: 'timeout' must be a number of milliseconds, but is NaN`);
   }
   if (typeof grace !== "number" || !(grace >= 0)) {
     throw new RangeError(
@@ -102,7 +110,7 @@ export function checkTaskOptions(verb: string, options: TaskOptions): CheckedTas
       `Cannot ${verb}: 'transfer' must be an array of buffers and ports, but is ${show(transfer)}`,
     );
   }
-  return { signal, timeout: checkTimeout(options.timeout), grace, transfer };
+  return { signal, timeout, grace, transfer };
 }
 
 /** Checks the options that a map has besides. */
@@ -121,9 +129,4 @@ export function checkCount(verb: string, name: string, value: number | undefined
 export function checkCallback(verb: string, name: string, value: unknown): void {
   if (value === undefined || typeof value === "function") return;
   throw new TypeError(`Cannot ${verb}: '${name}' must be a function, but is ${show(value)}`);
-}
-
-/** A value, as errors name it. */
-export function show(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : String(value);
 }

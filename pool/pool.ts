@@ -11,11 +11,13 @@ import {
   type FullJob,
   type JobMode,
   type PoolStats,
-  WAITS,
+  SETTLED,
 } from "../wire/pool/job.ts";
 import { LocalBackend } from "../wire/pool/local_backend.ts";
 import { MapRun } from "../wire/pool/map_run.ts";
 import { packInitializer } from "../wire/pool/initializer.ts";
+import { show } from "../wire/codec/error_envelope.ts";
+import { checkTransferables } from "../wire/codec/graph.ts";
 import { registerExports } from "../wire/target/exports.ts";
 import { WORKER_URL } from "../_worker.ts";
 import { type AsyncCallbacks, type AsyncResult, type Call, CallResult } from "./async_result.ts";
@@ -27,7 +29,6 @@ import {
   type ImapOptions,
   type MapOptions,
   type PoolOptions,
-  show,
   type TaskOptions,
 } from "./options.ts";
 
@@ -81,12 +82,15 @@ export class Pool implements AsyncDisposable {
     const size = checkCount("create Pool", "processes", options.processes) ?? cpuCount();
     const maxTasks = checkCount("create Pool", "maxTasksPerChild", options.maxTasksPerChild);
     checkArray("create Pool", "initargs", initargs);
+    if (typeof name !== "string") {
+      throw new TypeError(`Cannot create Pool: 'name' must be a string, but is ${show(name)}`);
+    }
     this.#backend = new LocalBackend({
       module: WORKER_URL,
       size,
       name,
       maxTasks,
-      initializer: initializer && packInitializer(initializer, initargs),
+      initializer: initializer === undefined ? undefined : packInitializer(initializer, initargs),
     });
   }
 
@@ -110,11 +114,11 @@ export class Pool implements AsyncDisposable {
    */
   apply<A extends unknown[], R>(
     fn: Target<A, R>,
-    args?: A,
+    args: A = NO_ARGS as unknown[] as A,
     options?: TaskOptions,
   ): Promise<Awaited<R>> {
     try {
-      checkArray("apply", "args", args ??= NO_ARGS as unknown[] as A);
+      checkArray("apply", "args", args);
       this.#checkOpen();
       if (options !== undefined) return this.#call("apply", fn, args, options).promise as never;
     } catch (error) {
@@ -143,11 +147,11 @@ export class Pool implements AsyncDisposable {
    */
   applyAsync<A extends unknown[], R>(
     fn: Target<A, R>,
-    args?: A,
+    args: A = NO_ARGS as unknown[] as A,
     options: TaskOptions & AsyncCallbacks<Awaited<R>> = NO_OPTIONS,
   ): AsyncResult<Awaited<R>> {
     checkCallbacks("applyAsync", options);
-    checkArray("applyAsync", "args", args ??= NO_ARGS as unknown[] as A);
+    checkArray("applyAsync", "args", args);
     this.#checkOpen();
     const call = this.#call("applyAsync", fn, args, options) as Call<Awaited<R>>;
     return new CallResult(call, options);
@@ -290,6 +294,8 @@ export class Pool implements AsyncDisposable {
     const reason = new ClosedError("The pool was terminated");
     for (const run of this.#maps) run.cancel(reason);
     this.#backend.terminate(reason);
+    // Those whose items do not come.
+    for (const imap of this.#imaps) imap.cancel(reason);
     await within(this.#backend.ended, Infinity);
   }
 
@@ -336,8 +342,8 @@ export class Pool implements AsyncDisposable {
   #call(verb: string, fn: unknown, args: unknown[], options: TaskOptions): Call<unknown> {
     const { signal, timeout, grace, transfer } = checkTaskOptions(verb, options);
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    const watch = { timeout, grace, giveBack: undefined, task: WAITS };
-    const job: FullJob = { mode: "call", watch, first: 0, mark: markCall(), resolve, reject };
+    const watch = { timeout, grace, giveBack: undefined, task: SETTLED };
+    const job: FullJob = { mode: "call", watch, first: 0, mark: new Error(), resolve, reject };
     const cancel = (reason: unknown) => this.#backend.cancel(job, reason, grace);
     try {
       signal?.throwIfAborted();
@@ -367,6 +373,7 @@ export class Pool implements AsyncDisposable {
   ): Call<unknown[]> {
     const { signal, timeout, grace, transfer } = checkTaskOptions(mode, options);
     const chunkSize = checkChunkSize(mode, options);
+    if (transfer !== undefined) checkTransferables(mode, transfer);
     this.#checkOpen();
     const run = new MapRun({
       backend: this.#backend,
@@ -381,8 +388,7 @@ export class Pool implements AsyncDisposable {
       onProgress: options.onProgress,
     });
     const cancel = (reason: unknown) => run.cancel(reason);
-    if (signal?.aborted) cancel(signal.reason);
-    else this.#accept(run, items);
+    if (signal?.aborted !== true) this.#accept(run, items);
     cancelBy(signal, cancel, run.promise);
     return { promise: run.promise, cancel };
   }
@@ -407,6 +413,7 @@ export class Pool implements AsyncDisposable {
     const verb = ordered ? "imap" : "imapUnordered";
     const { signal, timeout, grace, transfer } = checkTaskOptions(verb, options);
     const chunkSize = checkChunkSize(verb, options);
+    if (transfer !== undefined) checkTransferables(verb, transfer);
     const bufferSize = checkCount(verb, "bufferSize", options.bufferSize);
     this.#checkOpen();
     const ended = Promise.withResolvers<void>();
@@ -464,6 +471,8 @@ function cancelBy(
   ended: Promise<unknown>,
 ): void {
   if (signal === undefined) return;
+  // By what was read or sent meanwhile.
+  if (signal.aborted) return cancel(signal.reason);
   const cancels = cancelled.get(signal) ?? listenTo(signal);
   cancels.add(cancel);
   const forget = (): void => void cancels.delete(cancel);

@@ -92,11 +92,11 @@ function add(name: string, ctor: ErrorClass): void {
  * classes with one name the later wins.
  *
  * @param ctor The class.
+ * @param name What both sides know it by.
  * @throws {TypeError} If it is not a class of errors, has no name, or the name of a built-in one.
  */
-export function registerErrorClass(ctor: ErrorClass): void {
-  const { name, prototype } = ctor;
-  if (!(prototype instanceof Error) || name === "") {
+export function registerErrorClass(ctor: ErrorClass, name: string = ctor.name): void {
+  if (!(ctor.prototype instanceof Error) || name === "") {
     throw new TypeError(
       `Cannot register error class: it must be a class with a name and extend Error`,
     );
@@ -193,6 +193,17 @@ export function describe(value: unknown): string {
   } catch {
     return `a ${typeof value}`;
   }
+}
+
+/**
+ * Shows a value that was given in the place of another. Never throws.
+ *
+ * @param value Any value.
+ * @returns As {@linkcode describe}, but a string in quotes, and null as such.
+ */
+export function show(value: unknown): string {
+  if (value === null) return "null";
+  return typeof value === "string" ? JSON.stringify(value) : describe(value);
 }
 
 function classOf(error: Error): string {

@@ -19,7 +19,7 @@
  */
 
 import { EncodingError } from "../../errors.ts";
-import { describe } from "./error_envelope.ts";
+import { describe, show } from "./error_envelope.ts";
 import { kindOf } from "./kind_of.ts";
 import { ATTACHED, type Kind, KINDS, Unsendable } from "./kinds.ts";
 import { isPlainPrimitive, type PlainPrimitive } from "./plain.ts";
@@ -197,23 +197,8 @@ export class GraphWriter implements Destination {
   }
 
   #move(transferables: readonly unknown[]): void {
-    if (new Set(transferables).size < transferables.length) {
-      throw new Unsendable("its list of transferables names one of them twice");
-    }
-    for (const each of transferables) {
-      if (typeof each !== "object" || each === null || kindOf(each).settle === undefined) {
-        throw new Unsendable(
-          `its list of transferables holds ${describe(each)}, which cannot be moved`,
-          "list ArrayBuffers, MessagePorts and streams only",
-        );
-      }
-      if (each instanceof ArrayBuffer && each.detached) {
-        throw new Unsendable(
-          "its list of transferables holds an ArrayBuffer that was moved before",
-        );
-      }
-      this.moved.add(each);
-    }
+    checkMoved(transferables);
+    for (const each of transferables) this.moved.add(each as object);
   }
 
   #expandFrom(start: number): void {
@@ -253,6 +238,40 @@ export class GraphWriter implements Destination {
     }
     const reason = `reading it threw ${describe(thrown)}`;
     return new EncodingError(`Cannot send ${path}: ${reason}`, { cause: thrown });
+  }
+}
+
+/**
+ * Checks a list of what is to be moved, before anything is sent.
+ *
+ * @param verb What was called, for errors.
+ * @param transferables The list.
+ * @throws {EncodingError} If it holds what cannot be moved, or the same thing twice.
+ */
+export function checkTransferables(verb: string, transferables: readonly unknown[]): void {
+  try {
+    checkMoved(transferables);
+  } catch (thrown) {
+    throw thrown instanceof Unsendable
+      ? new EncodingError(`Cannot ${verb}: ${thrown.text}`)
+      : thrown;
+  }
+}
+
+function checkMoved(transferables: readonly unknown[]): void {
+  if (new Set(transferables).size < transferables.length) {
+    throw new Unsendable("its list of transferables names one of them twice");
+  }
+  for (const each of transferables) {
+    if (typeof each !== "object" || each === null || kindOf(each).settle === undefined) {
+      throw new Unsendable(
+        `its list of transferables holds ${show(each)}, which cannot be moved`,
+        "list ArrayBuffers, MessagePorts and streams only",
+      );
+    }
+    if (each instanceof ArrayBuffer && each.detached) {
+      throw new Unsendable("its list of transferables holds an ArrayBuffer that was moved before");
+    }
   }
 }
 

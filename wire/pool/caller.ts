@@ -45,15 +45,30 @@ export async function rethrow(
 
 /** Makes the stack of a worker's error tell the user's files, and appends the caller's frames. */
 export async function addCaller(error: unknown, mark: Error, sources: Sources): Promise<void> {
-  if (!(error instanceof Error) || typeof error.stack !== "string" || complete.has(error)) return;
+  const frames = userFrames(mark);
+  await tell(error, frames, frames === "" ? "" : `\n${frames}`, sources);
+}
+
+/** The same, for an error and what it consists of: only the error itself was thrown to the caller. */
+async function tell(
+  error: unknown,
+  frames: string,
+  added: string,
+  sources: Sources,
+): Promise<void> {
+  if (!(error instanceof Error) || complete.has(error)) return;
   complete.add(error);
-  const frames = framesOf(mark);
+  const { cause, errors } = error as AggregateError;
+  for (const part of [cause, ...Array.isArray(errors) ? errors : []]) {
+    await tell(part, frames, "", sources);
+  }
+  if (typeof error.stack !== "string") return;
   let stack = withoutLoop(error.stack);
-  if (stack.includes("multiprocessing:") && sources.size > 0) {
+  if (stack.includes("multiprocessing:") && sources.texts.size > 0) {
     stack = await inFiles(stack, sources, frames);
   }
   try {
-    error.stack = frames === "" ? stack : `${stack}\n${frames}`;
+    error.stack = stack + added;
   } catch {
     // A frozen error keeps its own.
   }
@@ -62,8 +77,21 @@ export async function addCaller(error: unknown, mark: Error, sources: Sources): 
 /** Errors that have their caller's frames: the same one may reject several calls. */
 const complete = new WeakSet<Error>();
 
-/** Functions that have travelled as text, by the name in stacks. */
-export type Sources = ReadonlyMap<string, string>;
+/** Takes the library's own frames out of the stack of an error that rejects calls of all kinds. */
+export async function withoutOwnFrames(error: unknown): Promise<void> {
+  await tell(error, "", "", NO_SOURCES);
+}
+
+/** Of errors that were made here. */
+export const NO_SOURCES: Sources = { texts: new Map(), mark: undefined };
+
+/** What of a function has travelled as text. */
+export interface Sources {
+  /** The texts, by the name in stacks. */
+  readonly texts: ReadonlyMap<string, string>;
+  /** Made where the function was sent first: for those of whose caller nothing is known. */
+  readonly mark: Error | undefined;
+}
 
 /** The places that were found, by the functions and the caller's frames. */
 const found = new WeakMap<Sources, Map<string, ReadonlyMap<string, Locator>>>();
@@ -71,14 +99,15 @@ const found = new WeakMap<Sources, Map<string, ReadonlyMap<string, Locator>>>();
 /** Puts the user's files in the place of texts that were sent; they are where the caller's frames are. */
 async function inFiles(stack: string, sources: Sources, frames: string): Promise<string> {
   const { framesOf, locate, relocate } = await import("../target/locate.ts");
-  const files = framesOf(frames).map(({ file }) => file);
+  const first = sources.mark === undefined ? "" : userFrames(sources.mark);
+  const files = framesOf(`${frames}\n${first}`).map(({ file }) => file);
   const key = files.join("\n");
   let byFiles = found.get(sources);
   if (byFiles === undefined) found.set(sources, byFiles = new Map());
   let locators = byFiles.get(key);
   if (locators === undefined) {
     const entries = Array.from(
-      sources,
+      sources.texts,
       ([name, source]) => [name, locate(source, files, readSource)],
     );
     locators = new Map(
@@ -95,7 +124,7 @@ const LOOP = `${ROOT}wire/pool/task_loop.`;
 const FOLDERS = ["memory", "pool", "runtime", "wire"].map((folder) => `${ROOT}${folder}/`);
 
 /** The frames of a stack, without the library's own. */
-function framesOf({ stack = "" }: Error): string {
+function userFrames({ stack = "" }: Error): string {
   return stack.split("\n")
     .filter((line) => /^\s+at /.test(line) && !FOLDERS.some((folder) => line.includes(folder)))
     .join("\n");
@@ -105,5 +134,7 @@ function framesOf({ stack = "" }: Error): string {
 function withoutLoop(stack: string): string {
   const lines = stack.split("\n");
   const loop = lines.findIndex((line) => line.includes(LOOP));
-  return loop < 0 ? stack : lines.slice(0, loop).join("\n");
+  return lines.slice(0, loop < 0 ? lines.length : loop)
+    .filter((line) => !FOLDERS.some((folder) => line.includes(folder)))
+    .join("\n");
 }

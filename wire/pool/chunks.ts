@@ -7,6 +7,7 @@
 import { EncodingError } from "../../errors.ts";
 import { MAX_SPLIT } from "../../memory/lease.ts";
 import { encode } from "../codec/codec.ts";
+import { show } from "../codec/error_envelope.ts";
 import { sendingKey } from "../target/tasks.ts";
 import type { Backend, FullJob, JobMode, Moving } from "./job.ts";
 
@@ -32,6 +33,15 @@ export function submitItems(sender: Sender, items: unknown[], job: FullJob): voi
     items.forEach((item, at) => encode(item, { root: `items[${job.first + at}]`, ...moving }));
     throw error;
   }
+}
+
+/** Checks that there is something to read. */
+export function checkItems(verb: string, items: unknown): object {
+  const source = Object(items);
+  if (typeof (source[Symbol.asyncIterator] ?? source[Symbol.iterator]) === "function") {
+    return source;
+  }
+  throw new TypeError(`Cannot ${verb}: 'items' must be iterable, but is ${show(items)}`);
 }
 
 // A chunk should not take longer than this, so that many make for balance, and for progress to be seen.

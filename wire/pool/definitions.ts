@@ -76,7 +76,9 @@ export class Definitions {
           "pass what is moved as an argument",
       );
     }
-    const definition = { index: this.#next++, packed, key, sources: sourcesOf(ref), users: 0 };
+    const texts = sourcesOf(ref);
+    const sources = { texts, mark: texts.size > 0 ? new Error() : undefined };
+    const definition = { index: this.#next++, packed, key, sources, users: 0 };
     this.#byKey.set(key, definition);
     for (const { port } of this.#workers()) {
       post(port, { index: definition.index, target: definition.packed });

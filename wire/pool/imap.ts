@@ -1,8 +1,9 @@
 import { yieldLoop } from "../../runtime/mod.ts";
-import { rethrow } from "./caller.ts";
-import { type Sender, submitItems } from "./chunks.ts";
+import { EncodingError } from "../../errors.ts";
+import { NO_SOURCES, rethrow } from "./caller.ts";
+import { checkItems, type Sender, submitItems } from "./chunks.ts";
 import { Fifo } from "./fifo.ts";
-import { type FullJob, type JobMode, type MapResult, WAITS, type Watch } from "./job.ts";
+import { type FullJob, type JobMode, type MapResult, SETTLED, type Watch } from "./job.ts";
 
 /** What an {@linkcode Imap} is made of. */
 export interface ImapOptions extends Sender {
@@ -71,6 +72,7 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
   /** Items a chunk. */
   #size: number;
   #flushing = false;
+  #filling = false;
   #drained = false;
   #over = false;
 
@@ -79,7 +81,7 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
     this.#size = options.timeout < Infinity ? 1 : options.chunkSize ?? 1;
     this.sized = isSized(items);
     this.#total = totalOf(items);
-    this.#isAsync = Symbol.asyncIterator in Object(items);
+    this.#isAsync = Symbol.asyncIterator in checkItems("imap", items);
     this.#source = this.#isAsync
       ? (items as AsyncIterable<unknown>)[Symbol.asyncIterator]()
       : (items as Iterable<unknown>)[Symbol.iterator]();
@@ -108,9 +110,7 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
   cancel(reason: unknown): void {
     if (this.#over) return;
     this.#failure = { error: reason };
-    const { backend, grace } = this.#options;
-    for (const chunk of this.#running) backend.cancel(chunk, reason, grace);
-    this.#stop().catch(() => {});
+    this.#stop(reason, this.#options.grace).catch(() => {});
     this.#giveOut();
   }
 
@@ -192,12 +192,20 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
 
   /** Reads what is there at once. */
   #readNow(): void {
+    // A chunk that cannot be sent is settled within.
+    if (this.#filling) return;
+    this.#filling = true;
+    this.#readAll();
+    this.#filling = false;
+  }
+
+  #readAll(): void {
     const source = this.#source as Iterator<unknown>;
     while (!this.#drained && this.#hasRoom()) {
       const chunk: unknown[] = [];
       try {
         while (!this.#drained && chunk.length < this.#chunkLength()) {
-          const { done, value } = source.next();
+          const { done, value } = checkStep(source.next());
           if (done) this.#drain();
           else if (isPromise(value)) return this.#readLater(chunk, value);
           else chunk.push(value);
@@ -219,10 +227,12 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
   }
 
   async #readChunk(first: PromiseLike<unknown> | undefined): Promise<void> {
+    // There is room for so many: what settles meanwhile may let the chunks grow.
+    const length = this.#chunkLength();
     try {
-      for (let next = first; !this.#drained && this.#chunk.length < this.#chunkLength();) {
+      for (let next = first; !this.#drained && this.#chunk.length < length;) {
         if (this.#chunk.length === 1 && this.#options.chunkSize === undefined) this.#sendSoon();
-        const item = next === undefined ? await this.#source.next() : { value: next };
+        const item = next === undefined ? checkStep(await this.#source.next()) : { value: next };
         next = undefined;
         if (item.done) this.#drain();
         else this.#chunk.push(await item.value);
@@ -260,16 +270,26 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
 
   #submit(items: unknown[]): void {
     if (items.length === 0 || this.#over) return;
+    const before = this.#read;
     const chunk = new ImapChunk(this as Imap<unknown>, this.#read, items.length, this.#options);
     this.#read += items.length;
     this.#unconsumed += items.length;
     this.#running.add(chunk);
-    if (this.#options.ordered) this.#queue.push(chunk);
     try {
       submitItems(this.#options, items, chunk);
     } catch (error) {
-      chunk.reject(error);
+      if (items.length > 1 && error instanceof EncodingError) {
+        this.#running.delete(chunk);
+        this.#read = before;
+        this.#unconsumed -= items.length;
+        // Only those that cannot be sent fail.
+        for (const item of items) this.#submit([item]);
+        return;
+      }
+      if (this.#options.ordered) this.#queue.push(chunk);
+      return chunk.reject(error);
     }
+    if (this.#options.ordered) this.#queue.push(chunk);
   }
 
   /** A chunk has been run. */
@@ -294,11 +314,11 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
   }
 
   /** Ends the iteration. Called when the consumer leaves, and when an item has failed. */
-  async #stop(): Promise<void> {
+  async #stop(reason?: unknown, grace?: number): Promise<void> {
     if (this.#over) return;
     this.#finish();
     const { backend } = this.#options;
-    for (const chunk of this.#running) backend.cancel(chunk, undefined, undefined);
+    for (const chunk of this.#running) backend.cancel(chunk, reason, grace);
     if (this.#drained) return;
     this.#drain();
     const left = Promise.resolve(this.#source.return?.());
@@ -327,7 +347,7 @@ class ImapChunk implements FullJob {
     this.mode = mode;
     this.first = first;
     this.items = items;
-    this.watch = { timeout, grace, giveBack: undefined, task: WAITS };
+    this.watch = { timeout, grace, giveBack: undefined, task: SETTLED };
   }
 
   resolve(result: unknown): void {
@@ -337,8 +357,14 @@ class ImapChunk implements FullJob {
   /** What fails the whole chunk is the error of its first item. */
   reject(error: unknown): void {
     const errors = new Map([[0, error]]);
-    this.resolve({ values: new Array(this.items), errors, took: 0, sources: new Map() });
+    this.resolve({ values: new Array(this.items), errors, took: 0, sources: NO_SOURCES });
   }
+}
+
+/** What an iterator gave, if it is an object, as `for` loops demand. */
+function checkStep<T extends object>(step: T): T {
+  if (Object(step) === step) return step;
+  throw new TypeError(`Cannot read items: ${String(step)} is not the result of an iterator`);
 }
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {

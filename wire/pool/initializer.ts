@@ -1,4 +1,5 @@
 import { EncodingError } from "../../errors.ts";
+import { show } from "../codec/error_envelope.ts";
 import { pack } from "../packet.ts";
 import type { PackedCall } from "../protocol.ts";
 import { describeTarget } from "../target/target_ref.ts";
@@ -10,6 +11,13 @@ import { describeTarget } from "../target/target_ref.ts";
  * @throws {EncodingError} If the arguments cannot be sent to more than one.
  */
 export function packInitializer(target: unknown, args: unknown[]): PackedCall {
+  const isExport = typeof target === "object" && target !== null && "module" in target;
+  if (typeof target !== "function" && !isExport) {
+    throw new TypeError(
+      "Cannot create Pool: 'initializer' must be a function or { module, name }, but is " +
+        show(target),
+    );
+  }
   const moved: Transferable[] = [];
   const packed = {
     target: pack(describeTarget(target), "scope", moved),

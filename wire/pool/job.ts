@@ -87,7 +87,7 @@ export interface Watch {
 /** {@linkcode Watch.task} of a job that waits in the backlog. */
 export const WAITS = 0;
 
-/** {@linkcode Watch.task} of a job that has been settled. */
+/** {@linkcode Watch.task} of a job that has been settled, or was not submitted. */
 export const SETTLED = -1;
 
 /** A pool at a glance. */

@@ -26,7 +26,7 @@ import { type Item, Ring } from "../../memory/ring.ts";
 import { nap } from "../../memory/wait.ts";
 import { hold, receive, release, yieldLoop } from "../../runtime/mod.ts";
 import { encode } from "../codec/codec.ts";
-import { rethrow, type Sources } from "./caller.ts";
+import { rethrow, type Sources, withoutOwnFrames } from "./caller.ts";
 import { Crew, type Worker } from "./crew.ts";
 import { Definitions } from "./definitions.ts";
 import {
@@ -43,7 +43,7 @@ import {
 import { JobTable } from "./job_table.ts";
 import { Outbox } from "./outbox.ts";
 import { GHOST, Overseer } from "./overseer.ts";
-import { fromInbox, toItem, unpack } from "../packet.ts";
+import { dropAttachments, fromInbox, toItem, unpack } from "../packet.ts";
 import type { LastWords, PackedCall, TaskLoopPayload } from "../protocol.ts";
 import {
   kindOf,
@@ -137,7 +137,7 @@ export class LocalBackend implements Backend {
   }
 
   get ended(): Promise<void> {
-    return this.#crew.ended;
+    return this.#crew.ended.then(() => this.#sweep());
   }
 
   submit(target: unknown, input: unknown[], job: Job, moving?: Moving): void {
@@ -165,6 +165,13 @@ export class LocalBackend implements Backend {
     this.#closing = true;
     this.#crew.stopAll();
     this.#failAll(reason);
+  }
+
+  /** Nobody will decode what lies in the rings: what was deposited for it is not needed any more. */
+  #sweep(): void {
+    for (const ring of [this.#tasks, this.#results]) {
+      ring.getMany(Infinity, () => dropAttachments(ring.inbox));
+    }
   }
 
   stats(): PoolStats {
@@ -246,7 +253,7 @@ export class LocalBackend implements Backend {
       console.error(`Uncaught error in ${worker.name} (pid ${worker.pid}):`, lastWords.error);
     }
     this.#results.wakeGetters(1);
-    this.#judgeStart(worker, code, ready, lastWords);
+    await this.#judgeStart(worker, code, ready, lastWords);
     // A closed ring that is drained has nothing for another worker.
     const drained = this.#tasks.closed && this.#tasks.size === 0;
     const done = this.#closing && (this.#outstanding === 0 || drained);
@@ -254,10 +261,13 @@ export class LocalBackend implements Backend {
   }
 
   /** Breaks the pool if its workers cannot start. */
-  #judgeStart(worker: Worker, code: number, ready: boolean, words: Words | undefined): void {
+  async #judgeStart(worker: Worker, code: number, ready: boolean, words?: Words): Promise<void> {
     this.#failedStarts = ready ? 0 : this.#failedStarts + 1;
     if (ready || code === TERMINATED || code === KILLED) return;
-    if (this.#options.initializer !== undefined && words !== undefined) this.#break(words.error);
+    if (this.#options.initializer !== undefined && words !== undefined) {
+      await withoutOwnFrames(words.error);
+      this.#break(words.error);
+    }
     if (this.#failedStarts < MAX_FAILED_STARTS) return;
     const when = "before it could take a task, as others before it";
     this.#break(lostError(worker, code, when, words));

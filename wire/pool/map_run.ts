@@ -1,8 +1,8 @@
 import { EncodingError } from "../../errors.ts";
-import { describe } from "../codec/error_envelope.ts";
-import { rethrow, type Sources } from "./caller.ts";
-import { chunkSizes, notePace, type Sender, submitItems } from "./chunks.ts";
-import { type FullJob, type JobMode, type MapResult, WAITS, type Watch } from "./job.ts";
+import { show } from "../codec/error_envelope.ts";
+import { NO_SOURCES, rethrow, type Sources } from "./caller.ts";
+import { checkItems, chunkSizes, notePace, type Sender, submitItems } from "./chunks.ts";
+import { type FullJob, type JobMode, type MapResult, SETTLED, type Watch } from "./job.ts";
 
 /** What a {@linkcode MapRun} is made of. */
 export interface MapRunOptions extends Sender {
@@ -48,15 +48,13 @@ export class MapRun {
 
   /** Reads all items and submits them: what is there now, only a source of promises later. */
   start(items: Iterable<unknown> | AsyncIterable<unknown>): void {
-    const read = Symbol.asyncIterator in Object(items)
-      ? this.#readAll(items as AsyncIterable<unknown>)
-      : undefined;
-    if (read !== undefined) {
-      read.then((all) => this.#run(all)).catch((error) => this.cancel(error));
-      return;
-    }
     try {
-      this.#run(Array.from(items as Iterable<unknown>));
+      if (Symbol.asyncIterator in checkItems("map", items)) {
+        const read = this.#readAll(items as AsyncIterable<unknown>);
+        read.then((all) => this.#run(all)).catch((error) => this.cancel(error));
+      } else {
+        this.#run(Array.from(items as Iterable<unknown>));
+      }
     } catch (error) {
       this.cancel(error);
     }
@@ -186,12 +184,9 @@ function checkArguments(items: unknown[]): void {
   const at = items.findIndex((item) => !Array.isArray(item));
   if (at < 0) return;
   throw new TypeError(
-    `Cannot starmap: 'items[${at}]' must be an array of arguments, but is ${describe(items[at])}`,
+    `Cannot starmap: 'items[${at}]' must be an array of arguments, but is ${show(items[at])}`,
   );
 }
-
-/** Of errors that were made here. */
-const NO_SOURCES: Sources = new Map();
 
 /** Items that travel, and are run, together. */
 class Chunk implements FullJob {
@@ -204,8 +199,9 @@ class Chunk implements FullJob {
   readonly #run: MapRun;
 
   constructor(run: MapRun, from: number, to: number, options: MapRunOptions) {
-    const { mode, timeout, grace, cancellable, chunkSize } = options;
-    const splits = chunkSize === undefined && to - from > 1;
+    const { mode, timeout, grace, cancellable, chunkSize, moving } = options;
+    // What was moved cannot be sent anew.
+    const splits = chunkSize === undefined && moving === undefined && to - from > 1;
     this.#run = run;
     this.first = from;
     this.to = to;
@@ -215,7 +211,7 @@ class Chunk implements FullJob {
         timeout,
         grace,
         giveBack: splits ? (at) => run.giveBack(this, at) : undefined,
-        task: WAITS,
+        task: SETTLED,
       }
       : undefined;
   }

@@ -59,6 +59,7 @@ export class Outbox {
     const now = this.#backlog.length === 0 && !this.#streaming &&
       this.#tasks.fitsFrame(item.length);
     if (now && this.#put(job, definition, item)) return;
+    if (job.watch !== undefined) job.watch.task = WAITS;
     this.#backlog.push(job, definition, item);
     // Behind others, its turn comes with the results of what is in the ring.
     if (this.#backlog.length === 1) this.refill();

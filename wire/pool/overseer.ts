@@ -19,9 +19,19 @@ import { TimeoutError } from "../../errors.ts";
 import type { Leases } from "../../memory/lease.ts";
 import { packThrown } from "../packet.ts";
 import type { AbortMessage } from "../protocol.ts";
+import { NO_SOURCES, rethrow } from "./caller.ts";
 import type { Crew } from "./crew.ts";
 import type { Definition } from "./definitions.ts";
-import { type FullJob, type Job, rejectJob, SETTLED, WAITS, type Watch } from "./job.ts";
+import {
+  type FullJob,
+  isCall,
+  type Job,
+  rejectJob,
+  resolveJob,
+  SETTLED,
+  WAITS,
+  type Watch,
+} from "./job.ts";
 import type { JobTable } from "./job_table.ts";
 
 /** The longest that setTimeout() takes: 24 days. */
@@ -57,6 +67,8 @@ export class Overseer {
   /** Tasks that failed by being cancelled. */
   cancelled = 0;
   readonly #watched: Watched;
+  /** Timers of ghosts that were told to stop. */
+  readonly #graces = new Map<number, ReturnType<typeof setTimeout>>();
   /** How many tasks are out with each timeout. */
   readonly #timeouts = new Map<number, number>();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -79,7 +91,7 @@ export class Overseer {
   leave(task: number, state: typeof SETTLED | typeof WAITS = SETTLED): Job | undefined {
     const job = this.#watched.jobs.remove(task);
     if (job === GHOST) {
-      this.ghosts--;
+      this.#endGhost(task);
       return undefined;
     }
     if (job?.watch !== undefined) this.#end(job.watch, state);
@@ -126,13 +138,25 @@ export class Overseer {
 
   /** See {@linkcode Backend.cancel}. */
   cancel(job: Job, reason: unknown, grace: number | undefined): void {
+    if (this.#giveUp(job, reason, grace)) rejectJob(job, reason);
+  }
+
+  /** Lets a job be. Returns false if it was settled already. */
+  #giveUp(job: Job, reason: unknown, grace: number | undefined): boolean {
     const { task } = job.watch!;
-    if (task === SETTLED) return;
+    if (task === SETTLED) return false;
     this.cancelled++;
     if (task === WAITS) this.left++;
     else this.#haunt(task, reason, grace);
     this.#end(job.watch!, SETTLED);
-    rejectJob(job, reason);
+    return true;
+  }
+
+  #timeOut(job: Job, timeout: number, grace: number): void {
+    const error = tookTooLong(timeout);
+    if (!this.#giveUp(job, error, grace)) return;
+    if (isCall(job)) resolveJob(job, rethrow(error, job.mark, NO_SOURCES));
+    else rejectJob(job, error);
   }
 
   #haunt(task: number, reason: unknown, grace: number | undefined): void {
@@ -144,7 +168,7 @@ export class Overseer {
     if (slot < 0 || grace === undefined) return;
     if (grace <= 0) return this.#stop(task);
     this.#tellToStop(slot, task, reason);
-    if (grace < MAX_TIMER_MS) setTimeout(() => this.#stop(task), grace);
+    if (grace < MAX_TIMER_MS) this.#graces.set(task, setTimeout(() => this.#stop(task), grace));
   }
 
   #tellToStop(slot: number, task: number, reason: unknown): void {
@@ -152,6 +176,13 @@ export class Overseer {
     const message: AbortMessage = { task, reason: packThrown(reason, transfer) };
     this.#watched.crew.at(slot)?.port.post(message, transfer);
     this.#watched.leases.abort(slot, task);
+  }
+
+  /** The workers have done with a ghost, whose number may come again now. */
+  #endGhost(task: number): void {
+    this.ghosts--;
+    clearTimeout(this.#graces.get(task));
+    this.#graces.delete(task);
   }
 
   #stop(task: number): void {
@@ -171,7 +202,7 @@ export class Overseer {
       if (timeout === Infinity) continue;
       const left = timeout - leases.runs(slot);
       if (left > 0) next = Math.min(next, left);
-      else this.cancel(job!, new TimeoutError(`The task took longer than ${timeout} ms`), grace);
+      else this.#timeOut(job!, timeout, grace);
     }
     // What begins after this look, cannot be due before.
     if (this.#timeouts.size > 0) this.#checkIn(Math.min(next, ...this.#timeouts.keys()));
@@ -200,4 +231,11 @@ export class Overseer {
     longest.job.watch!.giveBack!(from);
     return true;
   }
+}
+
+function tookTooLong(ms: number): TimeoutError {
+  const error = new TimeoutError(`The task took longer than ${ms} ms`);
+  // Where the library has made it says nothing; its caller's frames will follow.
+  error.stack = String(error);
+  return error;
 }

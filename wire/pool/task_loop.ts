@@ -68,6 +68,8 @@ class TaskLoop {
   #leased = 0;
   /** So long may its calls take, in ms; 0 for ever. */
   #limit = 0;
+  /** Whether a function was interrupted: what it was amid of stays so, and what it holds stays held. */
+  #interrupted = false;
 
   constructor({ tasks, results, claims, leases, slot, port }: TaskLoopPayload) {
     this.#tasks = Ring.attach(tasks);
@@ -106,6 +108,7 @@ class TaskLoop {
       count++;
       const done = this.#runTask(tasks.inbox.a, tasks.inbox.b);
       if (done !== undefined) await done;
+      if (this.#interrupted) return;
       if (Date.now() - yielded < YIELD_MS) continue;
       await yieldLoop();
       yielded = Date.now();
@@ -182,7 +185,10 @@ class TaskLoop {
     return runtime.callFor(
       limit + INTERRUPT_LATE_MS,
       () => fn(...args),
-      () => new TimeoutError(`The task was interrupted after ${limit} ms`),
+      () => {
+        this.#interrupted = true;
+        return new TimeoutError(`The task was interrupted after ${limit} ms`);
+      },
     );
   }
 

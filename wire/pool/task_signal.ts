@@ -50,9 +50,10 @@ export class TaskSignals {
 
   async #listen(): Promise<void> {
     this.#listening = true;
-    for (;;) {
-      await this.#lease.nextAborted(this.#lease.aborted);
+    // Looks after it has read the word: what is told later has another number.
+    for (let seen = this.#lease.aborted;; seen = this.#lease.aborted) {
       this.#look();
+      await this.#lease.nextAborted(seen);
     }
   }
 }
