@@ -87,7 +87,9 @@ export type Target<Args extends unknown[], R> =
  * @throws {TypeError} If the function has no name, the name is taken within the module, or `meta` has
  * no URL.
  */
-export function task<F extends AnyTask>(meta: ImportMeta, fn: F): F {
+export function task<
+  F extends ((...args: never[]) => unknown) | (abstract new (...args: never[]) => Error),
+>(meta: ImportMeta, fn: F): F {
   if (typeof fn !== "function") {
     throw new TypeError(`Cannot mark task: 'fn' must be a function, but is ${String(fn)}`);
   }
@@ -114,9 +116,6 @@ export function task<F extends AnyTask>(meta: ImportMeta, fn: F): F {
   }
   return fn;
 }
-
-/** What {@linkcode task} marks. */
-type AnyTask = ((...args: never[]) => unknown) | (abstract new (...args: never[]) => Error);
 
 /**
  * Gives a function the values of the names that it takes from outside, so that it can be sent.

@@ -9,6 +9,8 @@
 
 import { Packr } from "msgpackr/pack";
 import { decode, encode } from "../wire/codec/codec.ts";
+import { median, ratio } from "./lib/figures.ts";
+import { figure, type Outcome, record, versionOf } from "./lib/results.ts";
 
 const ROUNDS = 7;
 const ROUND_MS = 15;
@@ -59,23 +61,37 @@ function once(run: (value: unknown) => unknown, value: unknown): number {
   return (performance.now() - begun) / calls * 1e6;
 }
 
-function median(times: number[]): number {
-  return times.sort((one, other) => one - other)[times.length >> 1]!;
-}
-
-console.log("ns per encode + decode".padEnd(32), "codec   msgpackr   structuredClone");
+const TITLE = "ns per encode + decode";
+const outcomes: Record<string, Outcome> = {};
+console.log(TITLE.padEnd(32), "codec   msgpackr   structuredClone");
 for (const [name, value] of VALUES) {
-  const runs = [codec, msgpackr, structuredClone];
-  const times: number[][] = runs.map(() => []);
+  const runs = { codec, msgpackr, structuredClone };
+  const times = { codec: [], msgpackr: [], structuredClone: [] } as Record<string, number[]>;
   for (let round = 0; round < ROUNDS; round++) {
-    runs.forEach((run, at) => {
+    for (const [who, run] of Object.entries(runs)) {
       try {
-        times[at]!.push(once(run, value));
+        times[who]!.push(once(run, value));
       } catch {
-        times[at]!.push(NaN); // A cycle, to msgpackr.
+        // A cycle, to msgpackr.
       }
-    });
+    }
   }
-  const [own, other, clone] = times.map((each) => median(each).toFixed(0));
+  const [own, other, clone] = Object.values(times).map((each) => median(each).toFixed(0));
   console.log(name.padEnd(28), own!.padStart(9), other!.padStart(10), clone!.padStart(17));
+
+  const rounds = (who: string) => times[who]!.map((time) => [time]);
+  const contestants = Object.entries(times).map(([who, values]) => [
+    who,
+    values.length === 0
+      ? { out: "does not take it" }
+      : figure(values, who === "codec" ? {} : { ratio: ratio(rounds("codec"), rounds(who)) }),
+  ]);
+  outcomes[name] = {
+    title: `${TITLE}: ${name}`,
+    unit: "ns",
+    better: "less",
+    contestants: Object.fromEntries(contestants),
+    bars: [],
+  };
 }
+record("codec", outcomes, { msgpackr: versionOf("msgpackr") });

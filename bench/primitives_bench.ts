@@ -16,16 +16,25 @@
  * @module
  */
 
-import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
-import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { current } from "../scripts/runtimes.ts";
-import { type Answer, MARK } from "./peers/primitives_child.ts";
+import { ask, enter, leave, type Player } from "./lib/contest.ts";
+import { digits, median, printTable, ratio } from "./lib/figures.ts";
+import {
+  type Bar,
+  figure,
+  judge,
+  type Outcome,
+  printBars,
+  record,
+  versionOf,
+} from "./lib/results.ts";
+import type { Answer } from "./peers/primitives_child.ts";
 
 /** Who has not answered by then, is out. */
-const DEADLINE_MS = 20_000;
+const DEADLINE_S = 20;
 
 const { values: options } = parseArgs({
   options: {
@@ -178,77 +187,25 @@ const chosen = options.measure?.split(",");
 const MEASURES = ALL.filter(({ name }) => chosen === undefined || chosen.includes(name));
 
 /** A contestant, ready for one measure. */
-interface Player {
+interface Entrant {
   part: Part;
-  child: ChildProcess;
-  answers: AsyncIterator<Answer>;
-  /** Why it takes no more turns. */
-  out?: string;
+  player: Player<Answer>;
   /** The milliseconds of each round. */
-  times: number[];
+  times: number[][];
 }
 
-const children = new Set<ChildProcess>();
-process.once("exit", () => children.forEach((child) => child.kill("SIGKILL")));
-
-async function* answersOf(child: ChildProcess): AsyncGenerator<Answer, Answer> {
-  let complaint: string | undefined;
-  child.on("error", (error) => complaint = error.message);
-  createInterface({ input: child.stderr! }).on("line", (line) => {
-    if (/\w*Error\b/.test(line)) complaint ??= line;
-  });
-  for await (const line of createInterface({ input: child.stdout! })) {
-    if (line.startsWith(MARK)) yield JSON.parse(line.slice(MARK.length));
-  }
-  return { error: `its process ended: ${complaint ?? "no error shown"}` };
-}
-
-function enter(part: Part): Player {
+function prepare(part: Part): Entrant {
   const [who, what] = part;
   const peers = join(import.meta.dirname!, "peers");
-  const [file, ...words] = who === "python"
+  const command = who === "python"
     ? ["python3", join(peers, "python_primitives.py"), what]
     : [...current().command, join(peers, "primitives_child.ts"), who, what];
-  const child = spawn(file!, words, {
-    stdio: "pipe",
-    env: { ...process.env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
-  });
-  child.stdin!.on("error", () => {}); // It has ended, as its answers say.
-  children.add(child);
-  return { part, child, answers: answersOf(child), times: [] };
+  return { part, player: enter(command), times: [] };
 }
 
-/** The next answer; whoever errs or lets the deadline pass, is out. */
-async function hear(player: Player): Promise<number> {
-  const { promise, resolve } = Promise.withResolvers<Answer>();
-  const timer = setTimeout(resolve, DEADLINE_MS, {
-    error: `no answer in ${DEADLINE_MS / 1_000} s`,
-  });
-  player.answers.next().then(({ value }) => resolve(value));
-  const answer = await promise;
-  clearTimeout(timer);
-  if ("error" in answer) {
-    player.out = answer.error;
-    player.child.kill("SIGKILL");
-  }
-  return "ms" in answer ? answer.ms : NaN;
-}
-
-async function play(player: Player, count: number): Promise<number> {
-  player.child.stdin!.write(`${count}\n`);
-  return await hear(player);
-}
-
-function median(values: number[]): number {
-  return values.toSorted((one, other) => one - other)[values.length >> 1] ?? NaN;
-}
-
-function digits(value: number): string {
-  const places = value >= 100 ? 0 : value >= 10 ? 1 : 2;
-  return value.toLocaleString("en", {
-    minimumFractionDigits: places,
-    maximumFractionDigits: places,
-  });
+async function play({ player }: Entrant, count: number): Promise<number[] | undefined> {
+  const answer = await ask(player, count, DEADLINE_S);
+  return answer === undefined ? undefined : [answer.ms];
 }
 
 /** Milliseconds of a turn in the measure's unit. */
@@ -268,57 +225,70 @@ function inUnit({ unit, whole }: Measure, ms: number, count: number): number {
   }
 }
 
-async function measure(each: Measure): Promise<boolean> {
+async function measure(each: Measure): Promise<Outcome> {
   const count = each.whole ? each.count : Math.max(2, Math.ceil(each.count * SCALE));
-  const players = each.parts.map(enter);
+  const entrants = each.parts.map(prepare);
   const rounds = Math.min(each.rounds ?? ROUNDS, ROUNDS);
-  for (const player of players) {
-    await hear(player);
-    for (let round = 0; round < 2 && !each.whole && player.out === undefined; round++) {
-      await play(player, count); // Warm.
-    }
+  for (const entrant of entrants) {
+    for (let round = 0; round < 2 && !each.whole; round++) await play(entrant, count); // Warm.
   }
   for (let round = 0; round < rounds; round++) {
-    for (let at = 0; at < players.length; at++) {
-      const player = players[(at + round) % players.length]!; // Nobody is always the first.
-      if (player.out === undefined) player.times[round] = await play(player, count);
+    for (let at = 0; at < entrants.length; at++) {
+      const entrant = entrants[(at + round) % entrants.length]!; // Nobody is always the first.
+      const times = await play(entrant, count);
+      if (times !== undefined) entrant.times.push(times);
     }
   }
-  for (const { child } of players) child.kill("SIGKILL");
-  children.clear();
-  return report(each, players, count);
+  for (const { player } of entrants) await leave(player);
+  return report(each, entrants, count);
 }
 
-/** Prints a measure; returns whether its bar is met. */
-function report(each: Measure, players: Player[], count: number): boolean {
-  const [ours, base] = players as [Player, Player];
-  console.log(`\n${each.name}: ${each.title}`);
-  for (const player of players) {
-    const name = player.part.join(" ").padEnd(30);
-    if (player.out !== undefined) {
-      console.log(`  ${name} ${player.out}`);
-      continue;
+/** A contestant's name in a measure: what it does is named too, where it takes part more than once. */
+function nameOf({ part: [who, what] }: Entrant, entrants: Entrant[]): string {
+  const first = entrants.find(({ part }) => part[0] === who)!;
+  return first.part[1] === what ? who : `${who} ${what}`;
+}
+
+/** Prints a measure. */
+function report(each: Measure, entrants: Entrant[], count: number): Outcome {
+  const [ours, base] = entrants as [Entrant, Entrant];
+  const { title, unit, factor, most } = each;
+  const better = unit.endsWith("/s") ? "more" : "less";
+  const outcome: Outcome = { title, unit, better, contestants: {}, bars: [] };
+  console.log(`\n${each.name}: ${title}`);
+  const rows = entrants.map((entrant) => {
+    const name = nameOf(entrant, entrants);
+    if (entrant.times.length === 0) {
+      outcome.contestants[name] = { out: entrant.player.out! };
+      return [name, "", "", entrant.player.out!];
     }
-    const shown = digits(inUnit(each, median(player.times), count)).padStart(12);
+    const values = entrant.times.flat().map((ms) => inUnit(each, ms, count));
     // Above 1: this project is so many times as fast; round by round, for all share the machine.
-    const ratio = digits(median(player.times.map((ms, round) => ms / ours.times[round]!)));
-    console.log(`  ${name} ${shown} ${each.unit}${player === ours ? "" : `   × ${ratio}`}`);
+    const against = entrant === ours ? NaN : ratio(ours.times, entrant.times);
+    outcome.contestants[name] = figure(values, { ratio: against });
+    return [name, digits(median(values)), digits(against), ""];
+  });
+  printTable([["", unit, "core ×", ""], ...rows]);
+  const value = inUnit(each, median(ours.times.flat()), count);
+  const against = ratio(ours.times, base.times);
+  const bars: Bar[] = [];
+  if (factor !== undefined) {
+    bars.push(
+      judge(`>= ${digits(factor)} x ${nameOf(base, entrants)}`, against, against >= factor),
+    );
   }
-  const value = inUnit(each, median(ours.times), count);
-  const factor = median(base.times.map((ms, round) => ms / ours.times[round]!));
-  const bars: [string, boolean][] = [];
-  if (each.factor !== undefined) {
-    bars.push([`× ${digits(each.factor)} of ${base.part.join(" ")}`, factor >= each.factor]);
-  }
-  if (each.most !== undefined) bars.push([`at most ${each.most} ${each.unit}`, value <= each.most]);
-  for (const [bar, met] of bars) console.log(`  bar: ${bar}: ${met ? "met" : "MISSED"}`);
-  return bars.every(([, met]) => met);
+  if (most !== undefined) bars.push(judge(`<= ${most} ${unit}`, value, value <= most));
+  return { ...outcome, bars };
 }
 
 const { name, version } = current();
 console.log(`${name} ${version}; medians of ${ROUNDS} rounds, wall-clock`);
-const missed: string[] = [];
-for (const each of MEASURES) if (!await measure(each)) missed.push(each.name);
-console.log(`\n${MEASURES.length - missed.length} of ${MEASURES.length} bars met`);
-if (missed.length > 0) console.log(`missed: ${missed.join(", ")}`);
+const names = ["core", "multithreading", "python"];
+const versions = Object.fromEntries(names.map((name) => [name, versionOf(name)]));
+const outcomes: Record<string, Outcome> = {};
+for (const each of MEASURES) {
+  outcomes[each.name] = await measure(each);
+  record("primitives", outcomes, versions);
+}
+printBars(outcomes);
 process.exit();

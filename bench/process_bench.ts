@@ -13,6 +13,8 @@ import { Queue } from "../queue.ts";
 import { runtime } from "../runtime/mod.ts";
 import { Lock } from "../sync.ts";
 import { closure } from "../target.ts";
+import { median } from "./lib/figures.ts";
+import { figure, record } from "./lib/results.ts";
 
 const option = process.argv.find((arg) => arg.startsWith("--rounds="));
 const ROUNDS = Number(option?.slice("--rounds=".length) ?? 30);
@@ -77,15 +79,16 @@ const nest = closure(async () => {
 await life(new Process({ target: nest }));
 times["Process in a process"] = Array.from({ length: ROUNDS }, () => results.getNowait());
 
-function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
-
 const base = median(times[own]!);
-console.log(`${ROUNDS} rounds; median from start to end, and its ratio to ${own}`);
+const title = "A process from its start to its end";
+console.log(`${title}: ${ROUNDS} rounds; median, and its ratio to ${own}`);
 for (const [kind, values] of Object.entries(times)) {
   const ms = median(values);
   console.log(
     `${kind.padEnd(30)} ${ms.toFixed(2).padStart(7)} ms  × ${(ms / base).toFixed(2)}`,
   );
 }
+const contestants = Object.fromEntries(
+  Object.entries(times).map(([kind, values]) => [kind, figure(values)]),
+);
+record("process", { life: { title, unit: "ms", better: "less", contestants, bars: [] } });

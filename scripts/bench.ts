@@ -1,15 +1,16 @@
 /**
- * `npm run bench`: every bench/*_bench.ts on each runtime in turn, one at a time.
+ * `npm run bench`: every bench/*_bench.ts on each runtime in turn, one at a time, and then the drawings
+ * of what they have found.
  *
- * `npm run bench -- --runtime=bun queue` runs those whose path contains `queue`, on Bun; words that
- * begin with `--` go to the benchmark.
+ * `npm run bench -- --runtime=bun pool` runs those whose path contains `pool`, on Bun; words that begin
+ * with `--` go to the benchmark. Results of what does not run now stay as they are.
  *
  * @module
  */
 
 import process from "node:process";
 import { walk } from "./files.ts";
-import { chooseRuntimes, ROOT, runtimes } from "./runtimes.ts";
+import { chooseRuntimes, ROOT, runtime, runtimes } from "./runtimes.ts";
 import { inherit } from "./spawn.ts";
 
 const { chosen, rest } = chooseRuntimes(
@@ -29,3 +30,4 @@ for (const path of files) {
     if (await inherit([...command, path, ...options]) !== 0) process.exitCode = 1;
   }
 }
+if (await inherit([...runtime("node").command, "bench/plot.ts"]) !== 0) process.exitCode = 1;

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
 import type { Item } from "../memory/ring.ts";
+import { NO_SOURCES } from "../wire/pool/caller.ts";
 import { Backlog } from "../wire/pool/backlog.ts";
 import type { Definition } from "../wire/pool/definitions.ts";
 import type { Job } from "../wire/pool/job.ts";
@@ -27,7 +28,7 @@ function newJob(): Job {
 }
 
 function newDefinition(index: number): Definition {
-  return { index, packed: undefined as never, key: index, sources: new Map(), users: 0 };
+  return { index, packed: undefined as never, key: index, sources: NO_SOURCES, users: 0 };
 }
 
 /** Bytes that say where they stand, and whose they are. */

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertFalse, assertLess, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
 import { WATCHED_TASKS } from "../memory/lease.ts";
+import { NO_SOURCES } from "../wire/pool/caller.ts";
 import type { Definition } from "../wire/pool/definitions.ts";
 import type { Job } from "../wire/pool/job.ts";
 import { JobTable } from "../wire/pool/job_table.ts";
@@ -22,7 +23,7 @@ function newJob(watched: boolean): Job {
 }
 
 function newDefinition(index: number): Definition {
-  return { index, packed: undefined as never, key: index, sources: new Map(), users: 0 };
+  return { index, packed: undefined as never, key: index, sources: NO_SOURCES, users: 0 };
 }
 
 const slotOf = (number: number) => number & (2 ** 20 - 1);

@@ -1,19 +1,38 @@
-import { Pool } from "@multiprocessing/core/pool";
+import { Pool } from "../../pool.ts";
+import { SharedArray } from "../../shared.ts";
+import { transfer } from "../../target.ts";
 import type { Contestant } from "./contestant.ts";
-import { double, noop } from "./tasks.ts";
+import { double, noop, type Part, TASKS } from "./tasks.ts";
 
 let pool: Pool;
 
+function scaleShared({ numbers, from, to }: Part<SharedArray<"f64">>): void {
+  const array = numbers.array as Float64Array;
+  for (let at = from; at < to; at++) array[at]! *= 2;
+}
+
+type Task = (argument: unknown) => unknown;
+
+const tasks = { ...TASKS, scale: scaleShared } as Record<keyof typeof TASKS, Task>;
+
 /** This project's pool; the tasks are plain functions, which travel as source text. */
 const core: Contestant = {
-  name: "core",
   documentedFor: "Node, Deno, Bun",
-  mapIdiom: "pool.map(fn, numbers)",
+  mapIdiom: "pool.map(fn, items)",
+  unorderedIdiom: "for await of pool.imapUnordered(fn, numbers)",
   open(processes) {
     pool = new Pool({ processes });
   },
   task: () => pool.apply(noop),
-  map: (numbers) => pool.map(double, numbers),
+  call: (name, argument, moved = []) => pool.apply(tasks[name], [transfer(argument, moved)]),
+  map: (name, items) => pool.map(tasks[name], items),
+  async unordered(numbers, take) {
+    for await (const result of pool.imapUnordered(double, numbers)) take(result);
+  },
+  share(length) {
+    const shared = new SharedArray("f64", length, { lock: false });
+    return { argument: shared, array: shared.array as Float64Array };
+  },
   close: () => pool.terminate(),
 };
 

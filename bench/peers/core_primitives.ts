@@ -1,6 +1,6 @@
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
-import { Event, Lock, Process, Queue, RLock, SharedArray, Value } from "@multiprocessing/core";
+import { Event, Lock, Process, Queue, RLock, SharedArray, Value } from "../../mod.ts";
 import type { Prepare, Turn } from "./primitives_child.ts";
 
 const MIB = 2 ** 20;

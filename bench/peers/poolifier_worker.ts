@@ -1,7 +1,6 @@
-import { ThreadWorker } from "poolifier";
-import { double, noop } from "./tasks.ts";
+import { type TaskFunction, ThreadWorker } from "poolifier";
+import { noop, TASKS } from "./tasks.ts";
 
-export default new ThreadWorker<number, number | void>({
-  noop,
-  double: (x) => double(x!),
-});
+const tasks = { noop, ...TASKS } as Record<string, TaskFunction<unknown, unknown>>;
+
+export default new ThreadWorker<unknown, unknown>(tasks);

@@ -9,7 +9,7 @@
  */
 
 import process from "node:process";
-import { createInterface } from "node:readline";
+import { serve } from "../lib/serve.ts";
 
 /** Does so much of what is measured; returns the milliseconds. */
 export type Turn = (count: number) => number | Promise<number>;
@@ -17,27 +17,14 @@ export type Turn = (count: number) => number | Promise<number>;
 /** Makes ready what a measure needs. */
 export type Prepare = () => Turn;
 
-/** What a contestant says: that it is ready; then how many milliseconds each turn took. */
-export type Answer = { ready: true } | { ms: number } | { error: string };
-
-/** What precedes an answer in the output, which may hold other things. */
-export const MARK = "@bench ";
+/** What a contestant says: how many milliseconds a turn took. */
+export interface Answer {
+  ms: number;
+}
 
 async function prepare(name: string, measure: string): Promise<Turn> {
   const primitives: Record<string, Prepare> = (await import(`./${name}_primitives.ts`)).default;
   return primitives[measure]!();
-}
-
-async function serve(turn: Turn): Promise<void> {
-  const say = (answer: Answer) => process.stdout.write(`\n${MARK}${JSON.stringify(answer)}\n`);
-  say({ ready: true });
-  for await (const line of createInterface({ input: process.stdin })) {
-    try {
-      say({ ms: await turn(Number(line)) });
-    } catch (error) {
-      say({ error: String(error) });
-    }
-  }
 }
 
 async function alone(turn: Turn, count: number, rounds: number): Promise<void> {
@@ -50,7 +37,8 @@ async function alone(turn: Turn, count: number, rounds: number): Promise<void> {
 if (import.meta.main) {
   const [name, measure, count, rounds] = process.argv.slice(2);
   const turn = await prepare(name!, measure!);
-  if (count === undefined) await serve(turn);
+  const take = async (count: number): Promise<Answer> => ({ ms: await turn(count) });
+  if (count === undefined) await serve(take);
   else await alone(turn, Number(count), Number(rounds));
   process.exit();
 }

@@ -209,7 +209,6 @@ TURNS = {
 }
 
 turn = TURNS[sys.argv[1]]()
-print(MARK + json.dumps({"ready": True}), flush=True)
 for line in sys.stdin:
     milliseconds = turn(int(line)) * 1_000
     print(MARK + json.dumps({"ms": milliseconds}), flush=True)

@@ -5,15 +5,18 @@ let pool: Tinypool;
 
 /** https://github.com/tinylibs/tinypool, as it comes: one task at a time in each worker. */
 const tinypool: Contestant = {
-  name: "tinypool",
   documentedFor: "Node",
-  mapIdiom: "Promise.all of one run() a number",
+  mapIdiom: "Promise.all of one run() an item",
+  unorderedIdiom: "one run().then() a number",
   open(workers) {
     const filename = import.meta.resolve("./tasks.ts");
     pool = new Tinypool({ filename, name: "noop", minThreads: workers, maxThreads: workers });
   },
   task: () => pool.run(undefined),
-  map: (numbers) => Promise.all(numbers.map((x) => pool.run(x, { name: "double" }))),
+  call: (name, argument, transferList = []) => pool.run(argument, { name, transferList }),
+  map: (name, items) => Promise.all(items.map((item) => pool.run(item, { name }))),
+  unordered: (numbers, take) =>
+    Promise.all(numbers.map((x) => pool.run(x, { name: "double" }).then(take))),
   close: () => pool.destroy(),
 };
 

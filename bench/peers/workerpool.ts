@@ -6,15 +6,18 @@ let pool: Pool;
 
 /** https://github.com/josdejong/workerpool, with threads and methods registered in a worker file. */
 const workerpool: Contestant = {
-  name: "workerpool",
   documentedFor: "Node, browsers",
-  mapIdiom: "Promise.all of one exec() a number",
+  mapIdiom: "Promise.all of one exec() an item",
+  unorderedIdiom: "one exec().then() a number",
   open(workers) {
     const file = fileURLToPath(import.meta.resolve("./workerpool_worker.ts"));
     pool = openPool(file, { workerType: "thread", minWorkers: workers, maxWorkers: workers });
   },
   task: () => pool.exec("noop"),
-  map: (numbers) => Promise.all(numbers.map((x) => pool.exec("double", [x]))),
+  call: (name, argument, transfer = []) => pool.exec(name, [argument], { transfer }),
+  map: (name, items) => Promise.all(items.map((item) => pool.exec(name, [item]))),
+  unordered: (numbers, take) =>
+    Promise.all(numbers.map((x) => pool.exec("double", [x]).then(take))),
   close: () => pool.terminate(true),
 };
 

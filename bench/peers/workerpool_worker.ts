@@ -1,4 +1,4 @@
 import { worker } from "workerpool";
-import { double, noop } from "./tasks.ts";
+import { noop, TASKS } from "./tasks.ts";
 
-worker({ noop, double });
+worker({ noop, ...TASKS });
