@@ -24,7 +24,7 @@ export const deno: RuntimeAdapter = {
 
 const CALL_KEY = "@multiprocessing/core call";
 
-/** 8 µs a call here; Node takes 190, but there terminate() stops any loop. */
+/** Some 10 µs a call here; Node takes 190, but there terminate() stops any loop. */
 function callFor<R>(ms: number, fn: () => R, late: () => Error): R {
   const scope = globalThis as Record<symbol, unknown>;
   const { runInThisContext } = process.getBuiltinModule("node:vm");

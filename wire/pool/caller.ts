@@ -44,7 +44,7 @@ export async function rethrow(
 }
 
 /** Makes the stack of a worker's error tell the user's files, and appends the caller's frames. */
-export async function addCaller(error: unknown, mark: Error, sources: Sources): Promise<void> {
+async function addCaller(error: unknown, mark: Error, sources: Sources): Promise<void> {
   const frames = userFrames(mark);
   await tell(error, frames, frames === "" ? "" : `\n${frames}`, sources);
 }
