@@ -19,6 +19,10 @@
  * @module
  */
 
+// What comes out of a queue may be of any class that can be shared.
+import "./shared.ts";
+import "./sync.ts";
+
 export type { WaitOptions, WaitSyncOptions } from "./errors.ts";
 export {
   Connection,

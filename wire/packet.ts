@@ -6,7 +6,7 @@
 
 import type { Item, Ring } from "../memory/ring.ts";
 import { decode, encode, encodeThrown, MIN_BODY, passagesOf } from "./codec/codec.ts";
-import type { Destination, Passage } from "./codec/shareable.ts";
+import { type Destination, loadShareables, type Passage } from "./codec/shareable.ts";
 import { deposit, fetch, fetchSync, withdraw } from "./exchange.ts";
 import type { Encoded, Packed } from "./protocol.ts";
 
@@ -49,7 +49,13 @@ function keep({ bytes, length, attachments, transfer: moved }: Encoded, transfer
   return { bytes: bytes.slice(0, length), attachments: attachments.slice() };
 }
 
-/** Decodes what {@linkcode pack} made. */
+/** Decodes what {@linkcode pack} made; it may hold whatever can be shared. */
+export async function unpackWhole(packed: Packed): Promise<unknown> {
+  if (packed.attachments.length > 0) await loadShareables();
+  return unpack(packed);
+}
+
+/** Decodes what {@linkcode pack} made, at once: shareables only of classes that are loaded. */
 export function unpack(packed: Packed): unknown {
   return decode(packed.bytes, 0, packed.bytes.length, packed.attachments);
 }
@@ -118,7 +124,10 @@ export function rawInbox({ inbox }: Ring): Uint8Array {
   return body ?? inbox.bytes.slice(0, inbox.length);
 }
 
-/** Decodes what a ring's inbox holds, blocking if there are attachments to fetch. */
+/**
+ * Decodes what a ring's inbox holds, blocking if there are attachments to fetch. Shareables only of
+ * classes that are loaded: who can receive without waiting loads them all.
+ */
 export function fromInboxSync(ring: Ring): unknown {
   const { inbox } = ring;
   if (inbox.tag === RAW) return rawInbox(ring);
@@ -133,7 +142,8 @@ export function fromInbox(ring: Ring): unknown | Promise<unknown> {
   if (inbox.tag === RAW) return rawInbox(ring);
   if (inbox.tag !== WITH_TOKEN) return decodeInbox(inbox);
   const { bytes, token } = detach(inbox);
-  return fetch(token).then((attachments) => decode(bytes, 0, bytes.length, attachments));
+  return Promise.all([fetch(token), loadShareables()])
+    .then(([attachments]) => decode(bytes, 0, bytes.length, attachments));
 }
 
 function decodeInbox(inbox: Item): unknown {

@@ -110,10 +110,10 @@ async function fibAlone(_: Contestant, n: number): Promise<number[]> {
 let shared: SharedNumbers | undefined;
 
 /** Numbers in shared memory, all alike and no zeros. */
-function sharedNumbers({ share }: Contestant, count: number): SharedNumbers {
+async function sharedNumbers({ share }: Contestant, count: number): Promise<SharedNumbers> {
   if (shared?.array.length !== count) {
     const array = share ? undefined : new Float64Array(new SharedArrayBuffer(8 * count));
-    shared = array === undefined ? share!(count) : { argument: array, array };
+    shared = array === undefined ? await share!(count) : { argument: array, array };
     shared.array.fill(2 ** -500);
   }
   return shared;
@@ -121,7 +121,7 @@ function sharedNumbers({ share }: Contestant, count: number): SharedNumbers {
 
 /** Each of two workers doubles its half where it lies. */
 async function inPlace(contestant: Contestant, count: number): Promise<number[]> {
-  const { argument, array } = sharedNumbers(contestant, count);
+  const { argument, array } = await sharedNumbers(contestant, count);
   const half = count >> 1;
   const wanted = 2 * array[0]!;
   const time = await timed(() =>
@@ -134,13 +134,13 @@ async function inPlace(contestant: Contestant, count: number): Promise<number[]>
 }
 
 async function inPlaceAlone(contestant: Contestant, count: number): Promise<number[]> {
-  const { array } = sharedNumbers(contestant, count);
+  const { array } = await sharedNumbers(contestant, count);
   return [await timed(() => scale({ numbers: array, from: 0, to: count }))];
 }
 
 /** By how many MiB the process, all its threads, is larger while numbers are doubled in place. */
 async function inPlaceMemory(contestant: Contestant, count: number): Promise<number[]> {
-  sharedNumbers(contestant, count);
+  await sharedNumbers(contestant, count);
   await inPlace(contestant, count); // Loads the code.
   const before = process.memoryUsage.rss();
   let peak = before;
@@ -214,7 +214,8 @@ async function open(name: string, workers: number): Promise<Answer> {
   const time = await timed(async () => {
     contestant = (await import(`./${name}.ts`)).default;
     await contestant.open(workers);
-    contestant.check?.(await contestant.task());
+    const answer = await contestant.task();
+    contestant.check?.(answer);
   });
   const each = Array.from({ length: workers }, (_, at) => at);
   for (let time = 0; time < 5; time++) {

@@ -39,7 +39,7 @@ export interface Contestant extends About {
   /** Doubles each number, and hands over the results as they come. */
   unordered(numbers: number[], take: (result: number) => void): PromiseLike<unknown>;
   /** Shared memory, where the library has a type for it. */
-  share?(length: number): SharedNumbers;
+  share?(length: number): Promise<SharedNumbers>;
   /** Ends the workers. */
   close(): unknown;
 }

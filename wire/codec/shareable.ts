@@ -1,7 +1,9 @@
 /**
  * The classes whose instances cross as live handles: by kind, and the parts to rebuild them from.
  *
- * Each shareable class registers itself in the module that defines it, in every process alike.
+ * Each shareable class registers itself in the module that defines it, in every process alike. They
+ * all live in shared memory, so a message without attachments holds none of them: only one that has
+ * attachments makes a process load those modules.
  *
  * @module
  */
@@ -83,4 +85,16 @@ export function shareableWith(prototype: object): Shareable | undefined {
  */
 export function shareableNamed(kind: string): Shareable | undefined {
   return byKind.get(kind);
+}
+
+let loadClasses: () => Promise<unknown> = () => Promise.resolve();
+
+/** Sets how the library's shareable classes are loaded, for a process that may not know them yet. */
+export function onMissingShareable(load: () => Promise<unknown>): void {
+  loadClasses = load;
+}
+
+/** Loads the library's shareable classes: before a message is decoded that may hold their instances. */
+export async function loadShareables(): Promise<void> {
+  await loadClasses();
 }

@@ -6,7 +6,7 @@
 
 import { bootRecord } from "../../memory/control.ts";
 import { type Port, receive } from "../../runtime/mod.ts";
-import { unpack } from "../packet.ts";
+import { unpack, unpackWhole } from "../packet.ts";
 import type { Packed, PoolMessage, TargetRef } from "../protocol.ts";
 import { resolveTarget } from "../target/target_resolve.ts";
 import type { AnyFunction } from "../target/tasks.ts";
@@ -43,7 +43,13 @@ export class Functions {
   /** Why a task was told to stop. */
   abortReason(task: number): unknown {
     while (this.#learn());
-    return this.#lastAbort?.task === task ? unpack(this.#lastAbort.reason) : undefined;
+    if (this.#lastAbort?.task !== task) return undefined;
+    try {
+      return unpack(this.#lastAbort.reason);
+    } catch (error) {
+      // The task is told to stop all the same.
+      return error;
+    }
   }
 
   // The pool has posted the definition before it put the task or started this worker: it lies in the port.
@@ -78,7 +84,7 @@ export class Functions {
  */
 export async function loadTarget(packed: Packed): Promise<AnyFunction> {
   const { importModule } = bootRecord!.inside;
-  const ref = unpack(packed) as TargetRef;
+  const ref = await unpackWhole(packed) as TargetRef;
   bootRecord!.importing++;
   try {
     return await resolveTarget(ref, importModule);

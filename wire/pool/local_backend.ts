@@ -43,7 +43,7 @@ import {
 import { JobTable } from "./job_table.ts";
 import { Outbox } from "./outbox.ts";
 import { GHOST, Overseer } from "./overseer.ts";
-import { dropAttachments, fromInbox, toItem, unpack } from "../packet.ts";
+import { dropAttachments, fromInbox, toItem, unpackWhole } from "../packet.ts";
 import type { LastWords, PackedCall, TaskLoopPayload } from "../protocol.ts";
 import {
   kindOf,
@@ -243,7 +243,7 @@ export class LocalBackend implements Backend {
     await this.#drain();
     await Promise.all(this.#fetching);
     const words = receive(worker.port)?.message as LastWords | undefined;
-    const lastWords = words === undefined ? undefined : { error: unpack(words.error) };
+    const lastWords = words === undefined ? undefined : { error: await unpackWhole(words.error) };
     const job = this.#pending.get(task);
     if (job !== undefined) {
       if (rest !== undefined) job.watch?.giveBack?.(rest);

@@ -16,7 +16,7 @@ import { hold, runtime, wrapPort, yieldLoop } from "../../runtime/mod.ts";
 import { encode, encodeThrown, passagesOf } from "../codec/codec.ts";
 import { Functions, loadTarget } from "./functions.ts";
 import type { JobMode } from "./job.ts";
-import { dropAttachments, fromInbox, packThrown, toItem, unpack } from "../packet.ts";
+import { dropAttachments, fromInbox, packThrown, toItem, unpackWhole } from "../packet.ts";
 import type { Encoded, LastWords, PackedCall, TaskLoopPayload } from "../protocol.ts";
 import {
   definitionOf,
@@ -51,7 +51,7 @@ export async function runTasks(payload: TaskLoopPayload): Promise<void> {
 
 async function initialize({ target, args }: PackedCall): Promise<void> {
   const run = await loadTarget(target);
-  await run(...unpack(args) as never[]);
+  await run(...await unpackWhole(args) as never[]);
 }
 
 class TaskLoop {
