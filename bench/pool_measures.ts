@@ -53,7 +53,7 @@ const PEERS_COUNT = 25 * THOUSAND;
 const MIB = 2 ** 20;
 /** Numbers in 256 MiB. */
 const NUMBERS = 32 * MIB;
-const FIB = 30;
+const FIB = 32;
 
 /** All measures. */
 export function poolMeasures({ workers, rounds }: Amounts): Measure[] {

@@ -14,7 +14,7 @@ import { ProcessLostError } from "../errors.ts";
 import type { Pool } from "../pool.ts";
 import { Value } from "../shared.ts";
 import { Barrier, Event } from "../sync.ts";
-import { closure } from "../target.ts";
+import { closure, transfer as transferred } from "../target.ts";
 import { chunkSizes } from "../wire/pool/chunks.ts";
 import { kept, until, withPool } from "./fixtures/pool_help.ts";
 import { exitIf, waitAtGate } from "./fixtures/pool_tasks.ts";
@@ -124,7 +124,10 @@ test("Pool.map() sends moved items once, though other workers are idle", async (
     const items = Array.from({ length: 60 }, (_, i) => new Uint8Array([i]));
     const transfer = items.map(({ buffer }) => buffer);
     assertEquals(await pool.map(run, items, { transfer }), items.map((_, i) => i));
-    assertEquals([done.value, items[59]!.length], [60, 0]);
+    const marked = items.map((_, i) => new Uint8Array([i]));
+    const moving = marked.map((item) => transferred(item, [item.buffer]));
+    assertEquals(await pool.map(run, moving), items.map((_, i) => i));
+    assertEquals([done.value, items[59]!.length, marked[59]!.length], [120, 0, 0]);
   });
 });
 

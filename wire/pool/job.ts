@@ -77,9 +77,10 @@ export interface Watch {
   readonly grace: number;
   /**
    * Takes back the items from `from` on: no worker has begun them. Called while another worker has
-   * nothing to do, or when the worker of a chunk has ended.
+   * nothing to do, or when the worker of a chunk has ended. The backend forgets it where something of
+   * the input was moved.
    */
-  readonly giveBack: ((from: number) => void) | undefined;
+  giveBack: ((from: number) => void) | undefined;
   /** The task's number while the workers know it; otherwise one of the two below. The backend's. */
   task: number;
 }

@@ -146,7 +146,10 @@ export class LocalBackend implements Backend {
     const definition = this.#definitions.define(target);
     const item = this.#item;
     const root = isCall(job) ? "args" : "items";
-    toItem(encode(input, moving === undefined ? ROOTS[root] : { root, ...moving }), item);
+    const encoded = encode(input, moving === undefined ? ROOTS[root] : { root, ...moving });
+    // What was moved cannot be sent anew.
+    if (encoded.transfer.length > 0 && job.watch) job.watch.giveBack = undefined;
+    toItem(encoded, item);
     item.b = taskWord(definition.index, job.mode ?? "call", job.watch !== undefined);
     this.#outbox.push(job, definition, item);
     if (!this.#receiving) this.#receive();

@@ -199,9 +199,8 @@ class Chunk implements FullJob {
   readonly #run: MapRun;
 
   constructor(run: MapRun, from: number, to: number, options: MapRunOptions) {
-    const { mode, timeout, grace, cancellable, chunkSize, moving } = options;
-    // What was moved cannot be sent anew.
-    const splits = chunkSize === undefined && moving === undefined && to - from > 1;
+    const { mode, timeout, grace, cancellable, chunkSize } = options;
+    const splits = chunkSize === undefined && to - from > 1;
     this.#run = run;
     this.first = from;
     this.to = to;

@@ -162,6 +162,8 @@ class TaskLoop {
   }
 
   async #runSlowly(task: number, b: number): Promise<void> {
+    // Should this worker end while it loads the function, it is the first item that is lost.
+    this.#lease.at(0);
     try {
       // Before anything is awaited: the inbox is good until the next get only.
       const input = fromInbox(this.#tasks);
