@@ -72,11 +72,11 @@ export class Claims {
    * @param ring The ring of tasks. A claim counts only once the take was committed, and only as the
    * latest of its frame: who died before the commit has left a claim on what another took after it.
    */
-  taken(slot: number, ring: Ring): number {
+  taken(slot: number, ring: Pick<Ring, "frameNumber">): number {
     const task = this.#word(slot, TASK);
     if (task === 0) return 0;
-    const frame = this.#word(slot, FRAME);
-    if (((ring.frameNumber - frame) | 0) <= 0) return 0;
+    // Not "less": while this worker runs one task, others may take so many that the number wraps round.
+    if (ring.frameNumber === this.#word(slot, FRAME)) return 0;
     for (let other = 0; other < this.#slots; other++) {
       if (other !== slot && this.#word(other, TASK) === task) return 0;
     }
