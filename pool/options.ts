@@ -1,3 +1,4 @@
+import type { PoolBackend } from "../backend.ts";
 import type { Target } from "../target.ts";
 import { show } from "../wire/codec/error_envelope.ts";
 
@@ -28,6 +29,12 @@ export interface PoolOptions {
    * @default {"PoolWorker"}
    */
   name?: string;
+  /**
+   * What runs the tasks, if not workers on this machine. Its own documentation says what is different.
+   *
+   * @default {the one that was set by `setDefaultBackend()`, or workers on this machine}
+   */
+  backend?: PoolBackend;
 }
 
 /** Options of {@linkcode Pool.apply}. */

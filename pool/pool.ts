@@ -20,6 +20,7 @@ import { show } from "../wire/codec/error_envelope.ts";
 import { checkTransferables } from "../wire/codec/graph.ts";
 import { registerExports } from "../wire/target/exports.ts";
 import { WORKER_URL } from "../_worker.ts";
+import { defaultBackend, type PoolBackend } from "../backend.ts";
 import { type AsyncCallbacks, type AsyncResult, type Call, CallResult } from "./async_result.ts";
 import {
   checkCallback,
@@ -79,19 +80,23 @@ export class Pool implements AsyncDisposable {
    */
   constructor(options: PoolOptions = NO_OPTIONS) {
     const { initializer, initargs = NO_ARGS, name = "PoolWorker" } = options;
-    const size = checkCount("create Pool", "processes", options.processes) ?? cpuCount();
-    const maxTasks = checkCount("create Pool", "maxTasksPerChild", options.maxTasksPerChild);
+    const processes = checkCount("create Pool", "processes", options.processes);
+    const maxTasksPerChild = checkCount(
+      "create Pool",
+      "maxTasksPerChild",
+      options.maxTasksPerChild,
+    );
     checkArray("create Pool", "initargs", initargs);
     if (typeof name !== "string") {
       throw new TypeError(`Cannot create Pool: 'name' must be a string, but is ${show(name)}`);
     }
-    this.#backend = new LocalBackend({
-      module: WORKER_URL,
-      size,
-      name,
-      maxTasks,
-      initializer: initializer === undefined ? undefined : packInitializer(initializer, initargs),
-    });
+    const backend = options.backend ?? defaultBackend ?? here;
+    if (typeof backend?.open !== "function") {
+      throw new TypeError(
+        `Cannot create Pool: 'backend' must have a method open(), but is ${show(backend)}`,
+      );
+    }
+    this.#backend = backend.open({ processes, initializer, initargs, maxTasksPerChild, name });
   }
 
   /** Number of workers. */
@@ -445,6 +450,19 @@ export class Pool implements AsyncDisposable {
     if (this.#state !== "open") throw new ClosedError("Cannot use Pool: it has been closed");
   }
 }
+
+/** Workers on this machine. */
+const here: PoolBackend = {
+  open({ processes = cpuCount(), initializer, initargs, maxTasksPerChild, name }) {
+    return new LocalBackend({
+      module: WORKER_URL,
+      size: processes,
+      name,
+      maxTasks: maxTasksPerChild,
+      initializer: initializer === undefined ? undefined : packInitializer(initializer, initargs),
+    });
+  },
+};
 
 type Items = Iterable<unknown> | AsyncIterable<unknown>;
 

@@ -27,6 +27,7 @@ export type TargetRef =
 
 /** A function as source text, with the values of its free names. */
 export interface SourceRef {
+  /** Which kind of reference this is. */
   kind: "source";
   /** Shown in errors. */
   name: string;
@@ -44,6 +45,7 @@ export type ScopeBinding =
 
 /** A function as "module URL + name". */
 export interface ModuleRef {
+  /** Which kind of reference this is. */
   kind: "module";
   /** Absolute URL. */
   module: string;

@@ -77,6 +77,12 @@ export interface EncodeOptions {
   dense?: boolean;
   /** Whether large memory is handed out as it is, as the result's `body`, rather than copied. */
   apart?: boolean;
+  /**
+   * The result has no attachments: what bytes cannot hold is refused, with what this says of it.
+   *
+   * @param what The name of its class.
+   */
+  refuse?: (what: string) => string;
 }
 
 // Without records a map is an object to msgpackr, and small values need no code made for them; with
@@ -151,11 +157,12 @@ export function encode(value: unknown, options: EncodeOptions = {}): Encoded {
  * replaced by an EncodingError that says so.
  *
  * @param thrown An error, or any other value.
+ * @param refuse As in {@linkcode EncodeOptions}.
  * @returns The bytes, and what travels beside them.
  */
-export function encodeThrown(thrown: unknown): Encoded {
+export function encodeThrown(thrown: unknown, refuse?: (what: string) => string): Encoded {
   try {
-    return encode(thrown, { root: "what was thrown" });
+    return encode(thrown, { root: "what was thrown", ...refuse && { refuse } });
   } catch (error) {
     return encode(new EncodingError(`${reason(error)} (it was ${describe(thrown)})`));
   }
@@ -342,8 +349,8 @@ export function passagesOf({ attachments }: Encoded): readonly Passage[] {
 }
 
 function graph(value: unknown, options: EncodeOptions): Encoded {
-  const { root = "value", transfer = [], to, movable } = options;
-  const writer = new GraphWriter(root, to, movable);
+  const { transfer = [] } = options;
+  const writer = new GraphWriter(options);
   const table = treePackr.pack(writer.write(value, transfer), RESET_BUFFER_MODE);
   const length = 5 + table.length + writer.blobBytes;
   const scratch = take(length);

@@ -22,6 +22,7 @@ import { EncodingError } from "../../errors.ts";
 import { describe, show } from "./error_envelope.ts";
 import { kindOf } from "./kind_of.ts";
 import { ATTACHED, type Kind, KINDS, Unsendable } from "./kinds.ts";
+import type { EncodeOptions } from "./codec.ts";
 import { isPlainPrimitive, type PlainPrimitive } from "./plain.ts";
 import type { Destination, Passage } from "./shareable.ts";
 import { Transfer } from "./transfer.ts";
@@ -69,6 +70,7 @@ export class GraphWriter implements Destination {
 
   readonly #root: string;
   readonly #movable: ReadonlySet<unknown> | undefined;
+  readonly #refuse: ((what: string) => string) | undefined;
   readonly #entries: Entry[] = [];
   readonly #indices: Map<unknown, number> = new Map();
   readonly #keys: Map<string, number> = new Map();
@@ -80,14 +82,13 @@ export class GraphWriter implements Destination {
   /**
    * Begins an empty table.
    *
-   * @param root Names the value in errors.
-   * @param to The process that the value is for.
-   * @param movable What is moved if it stands in the value.
+   * @param options What the value is called in errors, where it goes, and what in it is moved.
    */
-  constructor(root: string, to?: number, movable?: ReadonlySet<unknown>) {
+  constructor({ root = "value", to, movable, refuse }: EncodeOptions) {
     this.#root = root;
     this.to = to;
     this.#movable = movable;
+    this.#refuse = refuse;
   }
 
   /**
@@ -172,8 +173,14 @@ export class GraphWriter implements Destination {
     return index;
   }
 
+  /** Throws if nothing may stand beside the bytes, and a thing of this class would have to. */
+  checkAttachable(what: string): void {
+    if (this.#refuse !== undefined) throw new Unsendable(this.#refuse(what));
+  }
+
   /** Puts a value beside the bytes; returns its index there. */
   attach(value: unknown): number {
+    this.checkAttachable(Object(value).constructor?.name ?? "object");
     return this.attachments.push(value) - 1;
   }
 

@@ -295,6 +295,7 @@ export const ERROR: Kind = define<Error>({
 export const SHAREABLE: Kind = define<object>({
   flatten(source, node, writer) {
     const { kind, toParts } = shareableOf(source)!;
+    writer.checkAttachable(kind);
     node.push(
       writer.slot(kind),
       writer.slot(toParts(source, writer), () => ` (what ${kind} is made of)`),

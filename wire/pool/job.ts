@@ -16,6 +16,7 @@ export type JobMode = "call" | "map" | "starmap";
 export interface MapResult {
   /** Fewer than the items, if the last ones were given back. */
   values: unknown[];
+  /** What was thrown, by index. */
   errors: ReadonlyMap<number, unknown>;
   /** How long the worker took, in ms. */
   took: number;
@@ -32,13 +33,17 @@ export type Job = Answer | FullJob;
  */
 export interface Answer {
   (value: unknown): void;
+  /** It is a call. */
   readonly mode?: undefined;
+  /** It asks for nothing. */
   readonly watch?: undefined;
+  /** The runtime knows who awaits it. */
   readonly mark?: undefined;
 }
 
 /** Any other job: one of its two functions is called in the end. */
 export interface FullJob {
+  /** How its function is called. */
   readonly mode: JobMode;
   /** What it asks for beyond being run; undefined if nothing. */
   readonly watch: Watch | undefined;
@@ -86,10 +91,10 @@ export interface Watch {
 }
 
 /** {@linkcode Watch.task} of a job that waits in the backlog. */
-export const WAITS = 0;
+export const WAITS: number = 0;
 
 /** {@linkcode Watch.task} of a job that has been settled, or was not submitted. */
-export const SETTLED = -1;
+export const SETTLED: number = -1;
 
 /** A pool at a glance. */
 export interface PoolStats {
@@ -141,5 +146,6 @@ export interface Backend {
   terminate(reason: unknown): void;
   /** Resolves when all workers have ended, after `close` or `terminate`. */
   readonly ended: Promise<void>;
+  /** The pool at a glance. */
   stats(): PoolStats;
 }

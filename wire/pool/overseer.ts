@@ -88,7 +88,7 @@ export class Overseer {
   }
 
   /** Takes out the job of a task, which goes where `state` says; undefined if nobody waits for it. */
-  leave(task: number, state: typeof SETTLED | typeof WAITS = SETTLED): Job | undefined {
+  leave(task: number, state: number = SETTLED): Job | undefined {
     const job = this.#watched.jobs.remove(task);
     if (job === GHOST) {
       this.#endGhost(task);
@@ -110,7 +110,7 @@ export class Overseer {
     this.#checkIn(timeout);
   }
 
-  #end(watch: Watch, state: typeof SETTLED | typeof WAITS): void {
+  #end(watch: Watch, state: number): void {
     if (watch.task > 0) {
       if (watch.giveBack !== undefined) this.#splittable--;
       if (watch.timeout < Infinity) this.#countDown(watch.timeout);
