@@ -415,6 +415,9 @@ function interruptionReason(): DOMException {
   return new DOMException(`${ownName} was interrupted`, "AbortError");
 }
 
+/** One wait for all who ask: it goes on when they have given up. */
+let parentEnded: Promise<number> | undefined;
+
 /**
  * The process that started this one.
  *
@@ -428,7 +431,8 @@ export function parentProcess(): ParentProcess | null {
     pid,
     isAlive: () => isAlive(pid),
     async join(options: WaitOptions = {}) {
-      return await within(ended(pid), checkTimeout(options.timeout), options.signal) !== PENDING;
+      parentEnded ??= ended(pid);
+      return await within(parentEnded, checkTimeout(options.timeout), options.signal) !== PENDING;
     },
   };
 }

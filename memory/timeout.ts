@@ -42,6 +42,7 @@ export function within<T>(
       finished = true;
       clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
+      ends.delete(waiter);
       release();
       end();
     };
@@ -51,9 +52,35 @@ export function within<T>(
     if (timeout < 2 ** 31) {
       timer = setTimeout(() => finish(() => resolve(PENDING)), Math.max(0, timeout));
     }
-    promise.then(
-      (value) => finish(() => resolve(value)),
-      (error) => finish(() => reject(error)),
-    );
+    const ends = waiting.get(promise) ?? listenTo(promise);
+    const waiter: Waiter = {
+      resolve: (value) => finish(() => resolve(value as T)),
+      reject: (error) => finish(() => reject(error)),
+    };
+    ends.add(waiter);
   });
+}
+
+interface Waiter {
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+}
+
+/** Who waits for each promise. It gets one reaction: those of waits that are over could not be taken back. */
+const waiting = new WeakMap<Promise<unknown>, Set<Waiter>>();
+
+function listenTo(promise: Promise<unknown>): Set<Waiter> {
+  const waiters = new Set<Waiter>();
+  waiting.set(promise, waiters);
+  promise.then(
+    (value) => {
+      waiting.delete(promise);
+      for (const waiter of waiters) waiter.resolve(value);
+    },
+    (error) => {
+      waiting.delete(promise);
+      for (const waiter of waiters) waiter.reject(error);
+    },
+  );
+  return waiters;
 }

@@ -52,6 +52,7 @@ export interface Call<R> {
 export class CallResult<R> implements AsyncResult<R> {
   readonly #call: Call<R>;
   #state: "pending" | "fulfilled" | "rejected" = "pending";
+  #ended: Promise<true> | undefined;
 
   constructor(call: Call<R>, { callback, errorCallback }: AsyncCallbacks<R>) {
     this.#call = call;
@@ -73,8 +74,8 @@ export class CallResult<R> implements AsyncResult<R> {
 
   async wait(options: WaitOptions = {}): Promise<boolean> {
     const timeout = checkTimeout(options.timeout);
-    const ended = this.#call.promise.then(() => true, () => true);
-    return await within(ended, timeout, options.signal) !== PENDING;
+    this.#ended ??= this.#call.promise.then(() => true, () => true);
+    return await within(this.#ended, timeout, options.signal) !== PENDING;
   }
 
   ready(): boolean {

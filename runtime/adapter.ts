@@ -50,6 +50,12 @@ export interface RuntimeAdapter {
   /** Starts a worker. Synchronous: the worker begins even while this thread blocks. */
   startWorker(start: WorkerStart): NativeWorker;
   /**
+   * Why a new worker may not load a module, if that is known beforehand.
+   *
+   * @param module Its URL.
+   */
+  refusal?(module: string): string | undefined;
+  /**
    * Calls a function, which is interrupted after `ms` milliseconds even in a loop without end. Only
    * where it costs little, and where a worker in such a loop cannot be stopped.
    *

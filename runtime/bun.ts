@@ -23,8 +23,7 @@ export const bun: RuntimeAdapter = {
 
 function startWorker(start: WorkerStart): NativeWorker {
   const { entry, message, transfer, onExit } = start;
-  const url = `data:text/javascript,${encodeURIComponent(entry)}`;
-  const worker = new Worker(url, { type: "module" }) as BunWorker;
+  const worker = new Worker(urlOf(entry), { type: "module" }) as BunWorker;
   let failure: unknown;
   worker.addEventListener("error", (event) => {
     event.preventDefault();
@@ -40,4 +39,15 @@ function startWorker(start: WorkerStart): NativeWorker {
     unref: () => worker.unref(),
     terminate: () => worker.terminate(),
   };
+}
+
+let last: { entry: string; url: string } | undefined;
+
+/** An object URL, made once: of a `data:` URL Bun keeps the whole text, for ever, of each worker. */
+function urlOf(entry: string): string {
+  if (last?.entry !== entry) {
+    const url = URL.createObjectURL(new Blob([entry], { type: "text/javascript" }));
+    last = { entry, url };
+  }
+  return last!.url;
 }

@@ -1,4 +1,5 @@
 import process from "node:process";
+import { SHARE_ENV } from "node:worker_threads";
 import type { RuntimeAdapter } from "./adapter.ts";
 import { inside } from "./inside.ts";
 import { NODE_MESSAGE, startNodeWorker } from "./node_worker.ts";
@@ -18,9 +19,24 @@ export const deno: RuntimeAdapter = {
   asyncStacks: true,
   cpuCount: () => navigator.hardwareConcurrency,
   entryText: (boot) => `${NODE_MESSAGE}(${boot})(message, (${inside})());`,
-  startWorker: startNodeWorker,
+  // A worker gets a copy of the environment. To make that, Deno asks the user for all of it.
+  startWorker: (start) => startNodeWorker(start, mayReadEnvironment() ? {} : { env: SHARE_ENV }),
   callFor,
+  refusal,
 };
+
+function mayReadEnvironment(): boolean {
+  return Deno.permissions.querySync({ name: "env" }).state === "granted";
+}
+
+/** Asks the user, where there is one: the worker would only fail. */
+function refusal(module: string): string | undefined {
+  if (!module.startsWith("file:")) return undefined;
+  const { state } = Deno.permissions.requestSync({ name: "read", path: new URL(module) });
+  if (state === "granted") return undefined;
+  return `it loads this library, which takes the permission to read ${module}; ` +
+    "run deno with --allow-read";
+}
 
 const CALL_KEY = "@multiprocessing/core call";
 

@@ -20,5 +20,5 @@ export const node: RuntimeAdapter = {
   asyncStacks: true,
   cpuCount: availableParallelism,
   entryText: (boot) => `${NODE_MESSAGE}${CACHE}(${boot})(message, (${inside})());`,
-  startWorker: startNodeWorker,
+  startWorker: (start) => startNodeWorker(start),
 };

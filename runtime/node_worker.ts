@@ -1,13 +1,14 @@
-import { Worker } from "node:worker_threads";
+import { Worker, type WorkerOptions } from "node:worker_threads";
 import type { NativeWorker, WorkerStart } from "./adapter.ts";
 
 /** Starts a worker of `node:worker_threads`: what the adapters of Node and Deno use. */
-export function startNodeWorker(start: WorkerStart): NativeWorker {
+export function startNodeWorker(start: WorkerStart, options: WorkerOptions = {}): NativeWorker {
   const { entry, message, transfer, onExit } = start;
   const url = new URL(`data:text/javascript,${encodeURIComponent(entry)}`);
   const worker = new Worker(url, {
     workerData: message,
     transferList: transfer as never[],
+    ...options,
   });
   let failure: unknown;
   worker.on("error", (error) => failure = error);

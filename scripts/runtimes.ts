@@ -7,6 +7,7 @@
  * @module
  */
 
+import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -77,22 +78,43 @@ export function current(): Runtime {
   return { name, binary: process.execPath, command: commandOf(name, process.execPath), version };
 }
 
-/** Takes `--runtime=a,b` out of a command line: the runtimes it names, and the other words. */
+/** A runtime that is not pinned, by the path of its binary. */
+function runtimeAt(name: RuntimeName, binary: string): Runtime {
+  const printed = execFileSync(binary, ["--version"], { encoding: "utf8" });
+  const version = /\d+\.\d+\.\S+/.exec(printed)?.[0] ?? printed.trim();
+  return { name, binary, command: commandOf(name, binary), version };
+}
+
+/**
+ * Takes `--runtime=a,b` out of a command line: the runtimes it names, and the other words. A name may
+ * be followed by the path of another binary: `--runtime=deno:/path/to/deno`.
+ */
 export function chooseRuntimes(
   args: string[],
   all: Runtime[] = runtimes(),
 ): { chosen: Runtime[]; rest: string[] } {
   const flag = "--runtime=";
-  const names = args.filter((arg) => arg.startsWith(flag))
-    .flatMap((arg) => arg.slice(flag.length).split(","));
-  for (const name of names) {
-    if (!all.some((runtime) => runtime.name === name)) {
-      const known = all.map((runtime) => runtime.name).join(", ");
-      throw new RangeError(`Cannot run on '${name}': the runtimes are ${known}`);
+  const binaries = new Map<string, string | undefined>();
+  for (const word of args.filter((arg) => arg.startsWith(flag))) {
+    for (const choice of word.slice(flag.length).split(",")) {
+      const [, name, binary] = /^([^:]*):?(.*)$/.exec(choice) as unknown as [
+        string,
+        string,
+        string,
+      ];
+      if (!all.some((runtime) => runtime.name === name)) {
+        const known = all.map((runtime) => runtime.name).join(", ");
+        throw new RangeError(`Cannot run on '${name}': the runtimes are ${known}`);
+      }
+      binaries.set(name, binary || undefined);
     }
   }
+  const chosen = all.filter(({ name }) => binaries.size === 0 || binaries.has(name));
   return {
-    chosen: all.filter(({ name }) => names.length === 0 || names.includes(name)),
+    chosen: chosen.map((pinned) => {
+      const binary = binaries.get(pinned.name);
+      return binary === undefined ? pinned : runtimeAt(pinned.name, binary);
+    }),
     rest: args.filter((arg) => !arg.startsWith(flag)),
   };
 }

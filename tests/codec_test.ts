@@ -40,7 +40,8 @@ function difference(
   for (const [at, [step, part]] of parts.entries()) {
     const [otherStep, otherPart] = others[at]!;
     const found = difference(step, otherStep, `${path} (key ${at})`, pairs) ??
-      difference(part, otherPart, `${path}[${String(step)}]`, pairs);
+      // No String() of an object: Bun 1.4.0 has no end with an array that holds itself.
+      difference(part, otherPart, `${path}[${Object(step) === step ? at : String(step)}]`, pairs);
     if (found !== undefined) return found;
   }
   return undefined;

@@ -83,7 +83,7 @@ async function run(program: string): Promise<string> {
 // -- Which runtime
 
 test("detectRuntime() tells the three runtimes by their globals", () => {
-  const process = { versions: { node: "24.0.0" } };
+  const process = { versions: { node: "24.21.0" } };
   assertEquals(detectRuntime({ process }), "node");
   assertEquals(detectRuntime({ process, Bun: { version: "1.4.5" } }), "bun");
   assertEquals(detectRuntime({ process, Deno: { version: { deno: "2.9.5" } } }), "deno");

@@ -16,7 +16,7 @@ import type { Request } from "./protocol.ts";
 /** What the main process does with a request. */
 export type RequestHandler = (request: Request, from: Port | undefined) => void;
 
-const handlers: Partial<Record<Request["kind"], RequestHandler>> = {};
+const handlers = new Map<Request["kind"], RequestHandler>();
 const links = new Map<number, Port>();
 
 /** This process's link to the main process; undefined in the main process. */
@@ -24,7 +24,7 @@ export const mainLink: Port | undefined = bootRecord && wrapPort(bootRecord.star
 
 /** Sets what the main process does with requests of a kind. */
 export function onRequest(kind: Request["kind"], handler: RequestHandler): void {
-  handlers[kind] = handler;
+  handlers.set(kind, handler);
 }
 
 /** Hands a request to the main process, which may be this one. */
@@ -67,7 +67,7 @@ function drain(port: Port): void {
 }
 
 function handle(message: Request, from: Port | undefined): void {
-  handlers[message.kind]?.(message, from);
+  handlers.get(message.kind)?.(message, from);
 }
 
 let look: () => void = () => {};

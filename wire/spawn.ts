@@ -66,6 +66,11 @@ export const ownName: string = bootRecord?.start.name ?? "MainProcess";
  */
 export function spawn(options: SpawnOptions): number {
   const { pid = takePid(options.name), transfer, ...rest } = options;
+  const refusal = options.plain === null ? runtime.refusal?.(options.module) : undefined;
+  if (refusal !== undefined) {
+    dropPid(pid);
+    throw new ProcessError(`Cannot start ${options.name}: ${refusal}`);
+  }
   const record: StartRecord = {
     key: BOOT_KEY,
     control: controlBuffer,

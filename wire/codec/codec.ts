@@ -26,7 +26,7 @@
 
 // The halves, not the whole: that one loads a native module and Node's streams in every worker.
 import { Packr, RESERVE_START_SPACE, RESET_BUFFER_MODE, REUSE_BUFFER_MODE } from "msgpackr/pack";
-import { Unpackr } from "msgpackr/unpack";
+import { addExtension, Unpackr } from "msgpackr/unpack";
 import { EncodingError } from "../../errors.ts";
 import { describe } from "./error_envelope.ts";
 import { GraphReader, GraphWriter } from "./graph.ts";
@@ -98,6 +98,20 @@ const treePackr = new Packr({ ...options, useRecords: false, variableMapSize: tr
 const rowPackr = new Packr({ ...options, useRecords: true });
 const unpackr = new Unpackr({ ...options, useRecords: false });
 const PACK_OPTIONS = RESERVE_START_SPACE | RESET_BUFFER_MODE | REUSE_BUFFER_MODE | 1;
+
+// As msgpackr 2.1.3 does it itself, but for names such as "valueOf": with those, forged bytes would get
+// hold of its own table of classes, and of what that inherits.
+const ERRORS = new Map(
+  [Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError]
+    .map((ctor) => [ctor.name, ctor]),
+);
+addExtension({
+  type: 0x65,
+  read: ([name, message, cause]) => {
+    const error = new (ERRORS.get(name) ?? Error)(message, { cause });
+    return ERRORS.has(name) ? error : Object.assign(error, { name });
+  },
+});
 
 const textEncoder = new TextEncoder();
 const textDecoder = new TextDecoder("utf-8", { ignoreBOM: true });

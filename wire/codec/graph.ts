@@ -301,6 +301,8 @@ export class GraphReader {
   readonly #attachments: readonly unknown[];
   readonly #made: unknown[];
   readonly #unfilled: number[] = [];
+  /** Bytes of the blobs that have been copied. */
+  #copied = 0;
 
   /**
    * Looks at a table.
@@ -339,7 +341,9 @@ export class GraphReader {
 
   /** What a slot stands for; arrays, objects and their like may still be empty. */
   value(slot: Slot | undefined): unknown {
-    return Array.isArray(slot) ? this.#node(slot[0]) : slot;
+    if (Array.isArray(slot)) return this.#node(slot[0]);
+    if (typeof slot === "object" && slot !== null) throw new Error("a slot holds an object");
+    return slot;
   }
 
   /** The text that a slot stands for. */
@@ -361,27 +365,34 @@ export class GraphReader {
     if (!(start >= 0 && size >= 0 && start + size <= byteLength)) {
       throw new Error("a buffer reaches beyond the message");
     }
+    // Else a short message could make many large buffers of the same bytes.
+    if ((this.#copied += size) > byteLength) throw new Error("two buffers have the same bytes");
     return buffer.slice(byteOffset + start, byteOffset + start + size) as ArrayBuffer;
   }
 
   /** What travelled beside the bytes as that number. */
   attachment(index: Slot | undefined): unknown {
-    if (Object.hasOwn(this.#attachments, index as number)) {
-      return this.#attachments[index as number];
-    }
+    if (isIndexOf(this.#attachments, index)) return this.#attachments[index];
     throw new Error(`attachment ${String(index)} of ${this.#attachments.length} is missing`);
   }
 
-  #node(index: number): unknown {
+  #node(index: unknown): unknown {
+    if (!isIndexOf(this.#made, index)) throw new Error(`there is no node ${describe(index)}`);
     const made = this.#made[index];
     if (made === IN_THE_MAKING) throw new Error("a shareable is a part of itself");
     if (made !== UNMADE) return made;
     const node = this.#graph[2][index];
-    const kind = Array.isArray(node) ? KINDS[node[0]] : undefined;
+    const tag = Array.isArray(node) ? node[0] : undefined;
+    const kind = isIndexOf(KINDS, tag) ? KINDS[tag] : undefined;
     if (kind === undefined) throw new Error(`node ${index} is of no known kind`);
     this.#made[index] = IN_THE_MAKING;
     this.#made[index] = kind.create(node!, this);
     if (kind.fill !== undefined) this.#unfilled.push(index);
     return this.#made[index];
   }
+}
+
+/** Whether a list has an element of that number: a text such as "length" or "__proto__" is none. */
+function isIndexOf(list: readonly unknown[], index: unknown): index is number {
+  return typeof index === "number" && Object.hasOwn(list, index);
 }

@@ -52,12 +52,12 @@ const byPrototype = new Map<object | undefined, Kind>([
 ]);
 
 /** What to do instead of sending one of these. */
-const MENDS: Record<string, string> = {
-  Promise: "await it first",
-  Generator: "send an array of its items",
-  WeakMap: "send a Map",
-  WeakSet: "send a Set",
-};
+const MENDS = new Map([
+  ["Promise", "await it first"],
+  ["Generator", "send an array of its items"],
+  ["WeakMap", "send a Map"],
+  ["WeakSet", "send a Set"],
+]);
 
 /**
  * Finds the kind of anything that is not a plain primitive.
@@ -127,5 +127,5 @@ function asClone(clone: object): Kind {
 
 function unsendable(name: string): Unsendable {
   const article = /^[AEIO]/.test(name) ? "an" : "a";
-  return new Unsendable(`${article} ${name} cannot be sent between processes`, MENDS[name]);
+  return new Unsendable(`${article} ${name} cannot be sent between processes`, MENDS.get(name));
 }

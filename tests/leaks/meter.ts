@@ -1,0 +1,107 @@
+/**
+ * Measures what a program leaves behind when it does the same thing over and over.
+ *
+ * @module
+ */
+
+import { readdirSync, readFileSync } from "node:fs";
+import process from "node:process";
+
+/** What precedes a {@linkcode Report} in a program's output. */
+export const MARK = "@leaks ";
+
+/** What a program holds at one moment, garbage excepted. */
+export interface Sample {
+  /** How often it has done its thing since the warm-up. */
+  done: number;
+  /** Resident memory of the operating system's process, in bytes: of all workers, too. */
+  rss: number;
+  /** The main thread's JavaScript heap, in bytes. */
+  heap: number;
+  /** Threads; 0 where there is no /proc. */
+  threads: number;
+  /** Open file descriptors; 0 where there is no /proc. */
+  files: number;
+}
+
+/** What a program prints at its end. */
+export interface Report {
+  /** After the warm-up, at several points, and at the end. */
+  samples: Sample[];
+}
+
+// A sample after each fifth.
+const PARTS = 5;
+
+/** The warm-up's share of the whole. */
+const WARM_UP = 0.2;
+
+// Deno keeps an idle thread for file access and the like for 10 seconds.
+const THREADS_END_MS = 15_000;
+
+/** What the runtimes give to collect garbage by. */
+interface Collectors {
+  Bun?: { gc(sync: boolean): void };
+  gc?(): void;
+}
+
+/** Collects garbage, so that finalizers run, too. Can be sent: it uses nothing of this module. */
+export async function collect(): Promise<void> {
+  const { Bun, gc } = globalThis as Collectors;
+  for (let i = 0; i < 4; i++) {
+    if (Bun === undefined) gc!();
+    else Bun.gc(true);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+function look(done: number): Sample {
+  const { rss, heapUsed: heap } = process.memoryUsage();
+  try {
+    const [, threads] = /^Threads:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))!;
+    // Whoever lists them has one more open.
+    const files = readdirSync("/proc/self/fd").length - 1;
+    return { done, rss, heap, threads: Number(threads), files };
+  } catch {
+    return { done, rss, heap, threads: 0, files: 0 };
+  }
+}
+
+/** Takes a sample when what can go has gone: finalizers run, and threads end, some time afterwards. */
+async function sample(done: number, first?: Sample): Promise<Sample> {
+  const deadline = performance.now() + THREADS_END_MS;
+  for (;;) {
+    await collect();
+    const now = look(done);
+    const back = first === undefined || (now.threads <= first.threads && now.files <= first.files);
+    if (back || performance.now() > deadline) return now;
+  }
+}
+
+/**
+ * Does a thing `count` times and prints what that has left behind, after a warm-up with a fifth as many.
+ *
+ * @param count How often; a multiple of five times `batch`.
+ * @param batch How often `run` does it.
+ * @param run Does it `batch` times, to the end.
+ * @param tidy Called before each sample: collects the garbage of other processes.
+ */
+export async function measure(
+  count: number,
+  batch: number,
+  run: () => Promise<void>,
+  tidy?: () => Promise<void>,
+): Promise<void> {
+  const repeat = async (times: number): Promise<void> => {
+    for (let done = 0; done < times; done += batch) await run();
+    await tidy?.();
+  };
+  await repeat(count * WARM_UP);
+  const first = await sample(0);
+  const samples = [first];
+  for (let part = 1; part <= PARTS; part++) {
+    await repeat(count / PARTS);
+    samples.push(await sample(count / PARTS * part, part === PARTS ? first : undefined));
+  }
+  console.log(`\n${MARK}${JSON.stringify({ samples } satisfies Report)}`);
+}
