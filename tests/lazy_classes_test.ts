@@ -3,6 +3,7 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { shareableNamed } from "../wire/codec/shareable.ts";
+import { EncodingError } from "../errors.ts";
 import { until, withPool } from "./fixtures/pool_help.ts";
 
 const MAKERS = new URL("./fixtures/shareable_makers.ts", import.meta.url).href;
@@ -34,6 +35,14 @@ test("a worker gets it too: as an argument, in an error, through a pipe of its o
     assertEquals(await pool.apply({ module: MAKERS, name: "sendThroughPipe" }, [array]), 2);
     const error = await assertRejects(() => pool.apply({ module: MAKERS, name: "throwLock" }));
     assertInstanceOf((error as { lock: unknown }).lock, Lock);
+  });
+});
+
+test("a result of a class that only the worker knows rejects, and the pool goes on", () => {
+  return withPool({ processes: 1 }, async (pool) => {
+    const call = () => pool.apply({ module: MAKERS, name: "makeSecret" });
+    await assertRejects(call, EncodingError, 'knows no shareable "Secret"');
+    assertEquals(await pool.apply((n: number) => n + 1, [1]), 2);
   });
 });
 

