@@ -1,0 +1,239 @@
+/**
+ * A round: a tree of processes that share one thing of each kind, and die.
+ *
+ * All that is decided follows from the seed; when things happen does not.
+ *
+ * @module
+ */
+
+import { controlBuffer, exitCodeOf, isAlive, KILLED } from "../../memory/control.ts";
+import { activeChildren } from "../../process.ts";
+import { type Connection, Pipe } from "../../queue.ts";
+import { stop } from "../../wire/spawn.ts";
+import { check } from "./check.ts";
+import { STEPPED, UNPARKED } from "./dying.ts";
+import { Ledger } from "./ledger.ts";
+import { type Mayfly, startMayflies, startUnsendable } from "./mayflies.ts";
+import { describe, type Member, member } from "./member.ts";
+import { type Plan, Planner } from "./plan.ts";
+import { PoolRound } from "./pools.ts";
+import { Random } from "./random.ts";
+import { makeWorld, type World } from "./world.ts";
+
+/** What came of a round. */
+export interface RoundResult {
+  /** Processes that were started, and those that did not end in order. */
+  processes: number;
+  deaths: number;
+  violations: string[];
+}
+
+/** How much happens in a round. */
+export interface RoundSize {
+  members: number;
+  mayflies: number;
+  /** How often there is a pool. */
+  pool: number;
+}
+
+/** Whatever must come has come by then. */
+const DEADLINE_MS = 60_000;
+
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+async function until(condition: () => boolean, ms = DEADLINE_MS): Promise<boolean> {
+  const deadline = performance.now() + ms;
+  while (!condition()) {
+    if (performance.now() > deadline) return false;
+    await pause(2);
+  }
+  return true;
+}
+
+/** The pid that was given last; the control block's first word. */
+function newestPid(): number {
+  return Atomics.load(new Int32Array(controlBuffer), 0);
+}
+
+/** Runs the round of this seed. */
+export async function runRound(seed: number, size: RoundSize): Promise<RoundResult> {
+  const round = new Round(seed, size);
+  await round.run();
+  return round.result();
+}
+
+class Round {
+  readonly #violations: string[] = [];
+  readonly #random: Random;
+  readonly #size: RoundSize;
+  readonly #world: World;
+  readonly #ledger: Ledger;
+  readonly #firstPid = newestPid() + 1;
+  readonly #plans: Plan[] = [];
+  readonly #members: Member[] = [];
+  readonly #toStop = new Map<Plan, Member>();
+  #mayflies: Mayfly[] = [];
+
+  constructor(seed: number, size: RoundSize) {
+    this.#random = new Random(seed);
+    this.#size = size;
+    this.#world = makeWorld(this.#random);
+    this.#ledger = new Ledger(this.#world.ledger);
+  }
+
+  readonly #report = (message: string): void => void this.#violations.push(message);
+
+  async run(): Promise<void> {
+    const random = this.#random;
+    const planner = new Planner(random);
+    const own = planner.main();
+    const [receiver, sender] = Pipe({ duplex: false, capacity: 4096 });
+    const ends: Connection[] = [receiver, sender];
+    for (let i = 0; i < this.#size.members; i++) {
+      const plan = planner.member(3, i < 2);
+      if (plan !== undefined) this.#start(plan, ends[i] ?? null);
+    }
+    this.#mayflies = startMayflies(random, this.#world, this.#size.mayflies);
+    const unsendable = startUnsendable(this.#world);
+    if (unsendable !== undefined) this.#report(unsendable);
+    const pool = random.chance(this.#size.pool)
+      ? new PoolRound(random, this.#world.lock, this.#report).run()
+      : undefined;
+    const ownPart = member(this.#world, own, null).catch((error) =>
+      this.#report(`in the main process: ${(error as Error).stack}`)
+    );
+    const tending = setInterval(() => this.#tend(), 5);
+    const begun = (plan: Plan) => this.#ledger.get(plan.actor, "pid") !== 0;
+    await until(
+      () => this.#plans.every((plan, i) => begun(plan) || !this.#members[i]!.isAlive()),
+    );
+    await until(() => this.#living().length === 0, random.pick([50, 200, 400]));
+    await this.#close();
+    await pool;
+    await this.#end(ownPart);
+    clearInterval(tending);
+    this.#judgeExits();
+    if (this.#violations.length === 0) await check(this.#world, this.#report);
+  }
+
+  result(): RoundResult {
+    const pids = Array.from(
+      { length: newestPid() - this.#firstPid + 1 },
+      (_, i) => this.#firstPid + i,
+    );
+    const deaths = pids.filter((pid) => exitCodeOf(pid) !== 0).length;
+    return { processes: pids.length, deaths, violations: this.#violations };
+  }
+
+  #start(plan: Plan, end: Connection | null): void {
+    const process = describe(this.#world, plan, end);
+    process.start();
+    this.#plans.push(plan);
+    this.#members.push(process);
+    if (plan.stopped?.after === "start") this.#stop(plan, process);
+    else if (plan.stopped !== undefined) this.#toStop.set(plan, process);
+  }
+
+  #stop({ stopped }: Plan, process: Member): void {
+    const { how, ms } = stopped!;
+    if (ms === 0) process[how]();
+    else setTimeout(() => process[how](), ms);
+  }
+
+  /** Looks after those that are to be stopped. */
+  #tend(): void {
+    for (const [plan, process] of this.#toStop) {
+      if (this.#ledger.get(plan.actor, "pid") === 0) continue;
+      this.#toStop.delete(plan);
+      this.#stop(plan, process);
+    }
+    for (const [i, { actor }] of this.#plans.entries()) {
+      if (this.#ledger.get(actor, "parked") === 0) continue;
+      this.#ledger.set(actor, "parked", 0);
+      this.#members[i]!.kill();
+    }
+  }
+
+  /** The pids of this round that live. */
+  #living(): number[] {
+    const pids: number[] = [];
+    for (let pid = this.#firstPid; pid <= newestPid(); pid++) if (isAlive(pid)) pids.push(pid);
+    return pids;
+  }
+
+  /** Whoever waits for ever gets what it waits for. */
+  async #close(): Promise<void> {
+    const { closing, condition, queues, barrier, halves } = this.#world;
+    closing.set();
+    for (const queue of queues) queue.close();
+    barrier.abort();
+    try {
+      const guard = await condition.acquire({ timeout: DEADLINE_MS });
+      // Who comes next is not told whether it was abandoned.
+      halves.condition.fill(0);
+      condition.notifyAll();
+      guard.release();
+    } catch (error) {
+      this.#report(`the condition cannot be had: ${error}; ${this.#doing()}`);
+    }
+  }
+
+  /** Waits for the end of all. */
+  async #end(own: Promise<unknown>): Promise<void> {
+    if (!await until(() => this.#living().length === 0)) {
+      this.#report(`pids ${this.#living()} do not end; ${this.#doing()}`);
+      for (const pid of this.#living()) stop(pid, KILLED);
+    }
+    let done = false;
+    own.finally(() => done = true);
+    if (!await until(() => done)) this.#report(`the main process waits; ${this.#doing()}`);
+    if (!await until(() => activeChildren().length === 0)) {
+      this.#report(`activeChildren() has ${activeChildren().map(({ name }) => name)}`);
+    }
+    await Promise.all([...this.#members, ...this.#mayflies.map(({ process }) => process)]
+      .map(async (process) => {
+        if (await process.join({ timeout: DEADLINE_MS })) return;
+        this.#report(`${process.name} cannot be joined`);
+      }));
+  }
+
+  /** What the living are at. */
+  #doing(): string {
+    const ledger = this.#ledger;
+    const kinds = new Map<number, string>();
+    const visit = ({ actor, strands, children }: Plan) => {
+      for (const [i, ops] of strands.entries()) {
+        const op = ops[ledger.get(actor + i, "op") - 1];
+        if (op !== undefined) kinds.set(actor + i, JSON.stringify(op));
+      }
+      children.forEach(visit);
+    };
+    this.#plans.forEach(visit);
+    return ledger.living("pid").map((actor) =>
+      `actor ${actor} (pid ${ledger.get(actor, "pid")}): ${kinds.get(actor)}`
+    ).join("; ");
+  }
+
+  #judgeExits(): void {
+    for (const { kind, process, code } of this.#mayflies) {
+      const { exitCode } = process;
+      if (exitCode === code || (kind === "spin" && exitCode === 0)) continue;
+      this.#report(`a process that should ${kind} ended with ${exitCode} instead of ${code}`);
+    }
+    for (const plan of this.#plans) this.#judge(plan, []);
+  }
+
+  #judge({ actor, death, stopped, daemon, children }: Plan, more: number[]): void {
+    const pid = this.#ledger.get(actor, "pid");
+    const codes = [0, ...more];
+    if (death.way === "exit") codes.push(death.code);
+    if (["throw", "reject", "timer"].includes(death.way)) codes.push(1);
+    if (death.way === "step") codes.push(STEPPED);
+    if (death.way === "park") codes.push(UNPARKED, -9);
+    if (stopped?.how === "kill") codes.push(-9);
+    if (stopped?.how === "terminate" || daemon) codes.push(-15);
+    const code = pid === 0 ? 0 : exitCodeOf(pid);
+    if (!codes.includes(code!)) this.#report(`actor ${actor} ended with ${code}, not ${codes}`);
+    for (const child of children) this.#judge(child, [-9]);
+  }
+}
