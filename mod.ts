@@ -11,6 +11,7 @@
  * | `./shared` | {@linkcode Value}, {@linkcode SharedArray}, {@linkcode SharedStruct} |
  * | `./target` | {@linkcode task}, {@linkcode closure}, {@linkcode transfer} |
  * | `./errors` | the errors of all of them |
+ * | `./backend` | {@linkcode setDefaultBackend}, and what one needs who writes a backend for pools |
  *
  * @example Usage
  * ```ts
@@ -24,6 +25,8 @@
  * @module
  */
 
+export type * from "./backend.ts";
+export { setDefaultBackend } from "./backend.ts";
 export * from "./errors.ts";
 export * from "./pool.ts";
 export * from "./process.ts";
