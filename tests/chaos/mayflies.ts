@@ -15,7 +15,7 @@ const BROKEN = new URL("./broken.ts", import.meta.url);
 export interface Mayfly {
   kind: typeof KINDS[number];
   process: Process<never>;
-  /** Its exit code. One that is killed while it is busy may have been faster. */
+  /** Its exit code. One that is stopped may have been faster. */
   code: number;
 }
 
@@ -49,7 +49,7 @@ function create(random: Random, world: World): Mayfly {
       return plain(kind, spins, 100, -9);
     case "kill":
     case "terminate": {
-      // It would take what others need, if it ever began.
+      // It takes what others need, if it ever begins.
       const target = closure(() => [lock.acquireSync(), queue], { lock, queue });
       return { kind, process: new Process({ target }) as never, code: kind === "kill" ? -9 : -15 };
     }
