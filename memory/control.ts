@@ -204,6 +204,14 @@ export function endProcess(pid: number, code: number, gone: boolean): boolean {
   return won;
 }
 
+/**
+ * Wakes who waits for the end of a process. Called when the runtime has reported it: the process itself
+ * may have died between marking its end and waking them.
+ */
+export function announceEnd(pid: number): void {
+  wake(words, stateIndex(pid));
+}
+
 /** Thrown in a process that has been terminated but whose thread the runtime could not stop. */
 class FencedError extends Error {
   static {

@@ -167,6 +167,14 @@ test("Process.pid is never used twice", async () => {
   assertGreater(pids[0]!, currentProcess().pid);
 });
 
+test("Process that dies between marking its end and waking who waits for it is heard of", async () => {
+  const process = start(() => {
+    Atomics.notify = () => 0;
+  });
+  assert(await process.join({ timeout: SOON }));
+  assertEquals(process.exitCode, 0);
+});
+
 test("Process runs thirty times at once", async () => {
   const sum = new Value("i32", 0);
   const children = Array.from({ length: 30 }, (_, i) => {

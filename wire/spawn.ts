@@ -12,6 +12,7 @@
 import { ProcessError } from "../errors.ts";
 import { boot, BOOT_KEY, type StartRecord } from "../memory/boot.ts";
 import {
+  announceEnd,
   bootRecord,
   controlBuffer,
   ended,
@@ -173,6 +174,7 @@ function start({ record, transfer }: StartRequest): void {
       if (endProcess(pid, code, gone) && error !== undefined) {
         console.error(`Process ${record.name} (pid ${pid}) was lost:`, error);
       }
+      announceEnd(pid);
       closeLink(pid);
       // It died between taking a pid and asking for the start.
       for (const child of livingChildren(pid)) if (!workers.has(child)) dropPid(child);
