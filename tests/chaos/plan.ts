@@ -132,7 +132,10 @@ export class Planner {
         first.splice(random.below(first.length), 0, this.#op("pipe", many === 1));
       }
     }
-    return { actor, strands, death: this.#death(depth), daemon, stopped: this.#stop(), children };
+    const death = this.#death(depth);
+    // Who returns waits for its children, which may wait for what it holds.
+    if (children.length > 0 && death.way === "return") death.way = "exit";
+    return { actor, strands, death, daemon, stopped: this.#stop(), children };
   }
 
   #take(actors: number): number {
