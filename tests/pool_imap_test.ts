@@ -712,7 +712,11 @@ test("Pool.imapUnordered() throws an error as soon as it is there, before slower
     const gate = new Event();
     const here = new Event();
     const fail = closure(async (n: number) => {
-      if (n === 1) throw new RangeError("item 1");
+      if (n === 1) {
+        // Item 0 would be dropped if it had not begun.
+        await here.wait();
+        throw new RangeError("item 1");
+      }
       here.set();
       await gate.wait();
     }, { gate, here });
@@ -720,7 +724,6 @@ test("Pool.imapUnordered() throws an error as soon as it is there, before slower
     await assertRejects(() => results.next(), RangeError, "item 1");
     assertEquals(await results.next(), { done: true, value: undefined });
     gate.set();
-    await here.wait();
     assertEquals(await pool.apply(square, [3]), 9);
     assertEquals(pool.stats().replaced, 0);
   });

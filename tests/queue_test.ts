@@ -641,7 +641,10 @@ test("Queue handles of the same queue, decoded twice in one process, share its s
     const large = one.put(new Uint8Array(20_000).fill(7));
     two.putSync("small");
     await large;
-    seen.push(carrier.getSync().qsize());
+    // Put means that it lies there, not that it was taken.
+    const three = carrier.getSync();
+    while (three.qsize() !== 1) await new Promise((resolve) => setTimeout(resolve, 1));
+    seen.push(three.qsize());
     results.putSync(seen);
   }, { carrier, results }));
   // The child itself takes the first, this is the large one.
