@@ -3,7 +3,7 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { shareableNamed } from "../wire/codec/shareable.ts";
-import { EncodingError } from "../errors.ts";
+import { EncodingError, ProcessLostError } from "../errors.ts";
 import { until, withPool } from "./fixtures/pool_help.ts";
 
 const MAKERS = new URL("./fixtures/shareable_makers.ts", import.meta.url).href;
@@ -42,6 +42,14 @@ test("a result of a class that only the worker knows rejects, and the pool goes 
   return withPool({ processes: 1 }, async (pool) => {
     const call = () => pool.apply({ module: MAKERS, name: "makeSecret" });
     await assertRejects(call, EncodingError, 'knows no shareable "Secret"');
+    assertEquals(await pool.apply((n: number) => n + 1, [1]), 2);
+  });
+});
+
+test("last words that only the worker understands hold nothing up", () => {
+  return withPool({ processes: 1 }, async (pool) => {
+    const call = () => pool.apply({ module: MAKERS, name: "dieOfSecret" });
+    await assertRejects(call, ProcessLostError);
     assertEquals(await pool.apply((n: number) => n + 1, [1]), 2);
   });
 });

@@ -246,7 +246,10 @@ export class LocalBackend implements Backend {
     await this.#drain();
     await Promise.all(this.#fetching);
     const words = receive(worker.port)?.message as LastWords | undefined;
-    const lastWords = words === undefined ? undefined : { error: await unpackWhole(words.error) };
+    // Words that cannot be read must not keep the dead unburied.
+    const lastWords = words && {
+      error: await unpackWhole(words.error).catch((unreadable: unknown) => unreadable),
+    };
     const job = this.#pending.get(task);
     if (job !== undefined) {
       if (rest !== undefined) job.watch?.giveBack?.(rest);
