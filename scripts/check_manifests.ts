@@ -4,6 +4,7 @@
  * @module
  */
 
+import { join } from "node:path";
 import process from "node:process";
 import { packages, read, readJson, walk } from "./files.ts";
 import { ROOT } from "./runtimes.ts";
@@ -51,7 +52,8 @@ function checkDependencies(root: string, node: PackageJson, deno: DenoJson): str
       continue;
     }
     const folder = /^file:(.+)$/.exec(wanted)?.[1];
-    if (folder && !deno.links?.includes(`./${folder}`)) {
+    // The workspace's own packages need no link.
+    if (folder && folder !== ".." && !deno.links?.includes(`./${folder}`)) {
       problems.push(`deno.json does not link './${folder}'`);
     }
     const version = folder
@@ -99,7 +101,7 @@ export function checkManifests(root: string): string[] {
     const differing = (["name", "version", "license", "exports"] as const)
       .filter((key) => JSON.stringify(node[key]) !== JSON.stringify(deno[key]))
       .map((key) => `${folder}: '${key}' differs between package.json and deno.json`);
-    return [...differing, ...checkDependencies(root, node, deno)];
+    return [...differing, ...checkDependencies(join(root, folder), node, deno)];
   });
   return [...problems, ...checkPublicFiles(root, readJson<PackageJson>(root, "package.json")!)];
 }

@@ -88,14 +88,15 @@ function checkImport({ path }: Source, specifier: string): string | undefined {
       : undefined;
   }
   const target = posix.normalize(posix.join(posix.dirname(path), specifier));
+  const to = place(target);
+  if (to.cluster !== from.cluster) {
+    return to.cluster
+      ? "nobody imports cluster/"
+      : "cluster/ imports the core by its name, @multiprocessing/core";
+  }
   if (target === "errors.ts") return undefined;
   if (path === "errors.ts") return "errors.ts imports nothing";
   if (!isLibrary(target)) return `${target} is not a part of the library`;
-  const to = place(target);
-  if (to.cluster !== from.cluster) {
-    if (to.cluster) return "nobody imports cluster/";
-    return to.floor === "top" ? undefined : `cluster/ may import the top only, not ${to.floor}/`;
-  }
   return FLOORS.indexOf(to.floor) > FLOORS.indexOf(from.floor)
     ? `${from.floor} may not import ${to.floor}, which lies above`
     : undefined;

@@ -39,5 +39,7 @@ export function packages(root: string): string[] {
 /** What makes up a library: not its tests, benchmarks and examples. */
 export function isLibrary(path: string): boolean {
   return path.endsWith(".ts") && !/_(test|bench)\.ts$/.test(path) &&
-    /^(?:cluster\/)?(?:[^/]+\.ts$|(?:pool|queue|shared|sync|wire|memory|runtime)\/)/.test(path);
+    /^(?:cluster\/)?(?:[^/]+\.ts$|(?:daemon|pool|queue|shared|sync|wire|memory|runtime)\/)/.test(
+      path,
+    );
 }

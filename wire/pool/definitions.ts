@@ -102,7 +102,8 @@ function post(port: Port, message: DefinitionMessage): void {
   port.post(message);
 }
 
-/** Plain functions of the same text are the same function, however often they are made. */
+/** What is the same function, however often it is made: a text without scope, an export of a module. */
 function keyOf(ref: TargetRef): string | undefined {
-  return ref.kind === "source" && ref.scope.length === 0 ? ref.source : undefined;
+  if (ref.kind === "module") return JSON.stringify([ref.module, ref.name, ref.task]);
+  return ref.scope.length === 0 ? ref.source : undefined;
 }

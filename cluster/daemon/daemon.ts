@@ -1,0 +1,202 @@
+/**
+ * A daemon: works for all pools of a cluster.
+ *
+ * | a pool is          | seen by                                  | then                                          |
+ * | ------------------ | ---------------------------------------- | --------------------------------------------- |
+ * | announced          | its record, and a lease that has not lapsed | a {@linkcode Member} joins it              |
+ * | ended              | it has no record                         | the member leaves                             |
+ * | left by its client | a record without a lease                 | the member leaves, and all that the pool has in Redis is removed |
+ *
+ * @module
+ */
+
+import { Queue } from "bullmq";
+import type { Redis } from "ioredis";
+import { hostname, processId, randomUUID, runtimeName } from "../runtime/host.ts";
+import { clearInterval, setInterval } from "../runtime/timers.ts";
+import type { NodeRecord, PoolRecord } from "../wire/messages.ts";
+import { Names } from "../wire/names.ts";
+import type { Server } from "../wire/server.ts";
+import type { Permits } from "./functions.ts";
+import { Member } from "./member.ts";
+
+/** What a daemon is started with. */
+export interface DaemonOptions extends Permits {
+  server: Server;
+  /** The cluster's name. */
+  cluster: string;
+  /** So many jobs run at once, for each pool. */
+  slots: number;
+  /** So long may it be silent before its jobs are given to others, in ms. */
+  lock: number;
+  /** Takes a line for each thing that happens. */
+  log(line: string): void;
+}
+
+/** So often a daemon says that it lives, and looks for pools, in ms. */
+const BEAT_MS = 1_000;
+
+/** After so much silence a daemon is forgotten, in ms. */
+const FORGET_MS = 60_000;
+
+/** Works for all pools of a cluster, until it is stopped. */
+export class Daemon {
+  readonly #options: DaemonOptions;
+  readonly #names: Names;
+  readonly #redis: Redis;
+  readonly #ear: Redis;
+  readonly #members = new Map<string, Member>();
+  readonly #leaving = new Set<Promise<void>>();
+  readonly #id = randomUUID().slice(0, 13);
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #looking: Promise<void> | undefined;
+  #lookAgain = false;
+  #stopped = false;
+
+  private constructor(options: DaemonOptions, redis: Redis, ear: Redis) {
+    this.#options = options;
+    this.#names = new Names(options.cluster);
+    this.#redis = redis;
+    this.#ear = ear;
+  }
+
+  /** Starts one. Resolves when it hears of pools. */
+  static async start(options: DaemonOptions): Promise<Daemon> {
+    const { server } = options;
+    const daemon = new Daemon(options, await server.connect(), await server.connect());
+    await daemon.#begin();
+    return daemon;
+  }
+
+  async #begin(): Promise<void> {
+    this.#ear.on("message", (channel: string, text: string) => this.#hear(channel, text));
+    await this.#ear.subscribe(this.#names.wake);
+    this.#timer = setInterval(() => this.#beat(), BEAT_MS);
+    await this.#announce();
+    await this.#look();
+  }
+
+  /** Ends: jobs that run are finished; those that take longer than `grace` ms are given back. */
+  async stop(grace: number): Promise<void> {
+    this.#stopped = true;
+    clearInterval(this.#timer);
+    await this.#redis.hdel(this.#names.nodes, this.#id).catch(() => {});
+    await this.#looking?.catch(() => {});
+    await Promise.allSettled([...this.#members.values()].map((member) => member.stop(grace)));
+    await Promise.allSettled(this.#leaving);
+    this.#ear.disconnect();
+    this.#redis.disconnect();
+  }
+
+  /** Gives back what runs, once it is stopping. */
+  giveBack(): void {
+    for (const member of this.#members.values()) member.giveBack();
+  }
+
+  #hear(channel: string, text: string): void {
+    if (channel === this.#names.wake) {
+      this.#look().catch(() => {}); // At the next beat, then.
+      return;
+    }
+    for (const member of this.#members.values()) {
+      if (channel === this.#names.cancel(member.pool.id)) member.cancel(text);
+    }
+  }
+
+  #beat(): void {
+    this.#announce().then(() => this.#look()).catch(() => {});
+  }
+
+  async #announce(): Promise<void> {
+    const { slots } = this.#options;
+    let running = 0;
+    for (const member of this.#members.values()) running += member.running;
+    const [seconds] = await this.#redis.time();
+    if (this.#stopped) return;
+    const record: NodeRecord = {
+      id: this.#id,
+      host: hostname(),
+      pid: processId(),
+      runtime: runtimeName(),
+      slots,
+      running,
+      pools: this.#members.size,
+      at: Number(seconds) * 1_000,
+    };
+    await this.#redis.hset(this.#names.nodes, this.#id, JSON.stringify(record));
+    await this.#forgetOthers(record.at);
+  }
+
+  /** Removes the records of daemons that have died. */
+  async #forgetOthers(now: number): Promise<void> {
+    const { nodes } = this.#names;
+    for (const [id, text] of Object.entries(await this.#redis.hgetall(nodes))) {
+      const { at } = JSON.parse(text) as NodeRecord;
+      if (at < now - FORGET_MS) await this.#redis.hdel(nodes, id);
+    }
+  }
+
+  /** Joins and leaves pools: one look at a time, and one more if asked meanwhile. */
+  async #look(): Promise<void> {
+    this.#lookAgain = true;
+    this.#looking ??= this.#lookAll().finally(() => this.#looking = undefined);
+    await this.#looking;
+  }
+
+  async #lookAll(): Promise<void> {
+    while (this.#lookAgain && !this.#stopped) {
+      this.#lookAgain = false;
+      const records = await this.#redis.hgetall(this.#names.pools);
+      for (const [id, text] of Object.entries(records)) {
+        if (await this.#redis.exists(this.#names.lease(id)) === 1) this.#join(id, text);
+        else await this.#bury(id);
+      }
+      for (const id of this.#members.keys()) {
+        if (records[id] === undefined) void this.#leave(id);
+      }
+    }
+  }
+
+  #join(id: string, text: string): void {
+    if (this.#members.has(id) || this.#stopped) return;
+    const pool = JSON.parse(text) as PoolRecord;
+    const { server, slots, lock, root, allowCode, log } = this.#options;
+    const most = Math.min(slots, pool.processes ?? slots);
+    const [redis, names] = [this.#redis, this.#names];
+    this.#members.set(
+      id,
+      new Member({ server, redis, names, pool, slots: most, lock, root, allowCode }),
+    );
+    this.#ear.subscribe(names.cancel(id)).catch(() => {});
+    log(`pool ${id} (${pool.name}): joined, ${most} at once`);
+  }
+
+  async #leave(id: string): Promise<void> {
+    const member = this.#members.get(id);
+    if (member === undefined) return;
+    this.#members.delete(id);
+    this.#ear.unsubscribe(this.#names.cancel(id)).catch(() => {});
+    const left = member.abandon();
+    this.#leaving.add(left);
+    await left;
+    this.#leaving.delete(left);
+    this.#options.log(`pool ${id} (${member.pool.name}): left`);
+  }
+
+  /** Removes what a client has left behind that is gone. */
+  async #bury(id: string): Promise<void> {
+    await this.#leave(id);
+    const { server, log } = this.#options;
+    const { bull, pools } = this.#names;
+    const queue = new Queue(this.#names.queue(id), { connection: server.options, prefix: bull });
+    queue.on("error", () => {});
+    try {
+      await queue.obliterate({ force: true });
+      await this.#redis.unlink(this.#names.functions(id), this.#names.bytes(id));
+      await this.#redis.hdel(pools, id);
+      log(`pool ${id}: its client is gone, removed`);
+    } finally {
+      await queue.close();
+    }
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * A daemon's work for one pool: jobs from BullMQ's queue, each run as a task of a pool on this machine.
+ *
+ * | a job is   | meanwhile                              | ends by                                       |
+ * | ---------- | -------------------------------------- | --------------------------------------------- |
+ * | taken      | its lock in Redis is renewed by BullMQ | result; cancelled; given back; daemon lost    |
+ * | finished   | its result is in Redis                 | –                                             |
+ * | cancelled  | its worker is told to stop, or stopped | a result that nobody awaits any more          |
+ * | given back | its worker is stopped                  | it waits in Redis again, for another daemon   |
+ * | lost       | nobody renews its lock                 | another daemon finds that, and puts it back   |
+ *
+ * The main thread runs no function of the user's: it could not renew locks meanwhile.
+ *
+ * @module
+ */
+
+import { type Job, WaitingError, Worker as JobWorker } from "bullmq";
+import type { Redis } from "ioredis";
+import { decodeValue, encodeError, encodeValue, type Target } from "@multiprocessing/core/backend";
+import { Pool } from "@multiprocessing/core/pool";
+import { fromBase64, hostname } from "../runtime/host.ts";
+import { clearTimeout, setTimeout } from "../runtime/timers.ts";
+import { Parcels } from "../wire/bytes.ts";
+import type { ChunkResult, JobData, JobResult, PoolRecord } from "../wire/messages.ts";
+import type { Names } from "../wire/names.ts";
+import { refuse } from "../wire/refusal.ts";
+import type { Server } from "../wire/server.ts";
+import { Appetite } from "./appetite.ts";
+import { Functions, type Permits, Refused } from "./functions.ts";
+import type { Output, prepare, runJob, Runnable } from "./run.ts";
+
+const RUN = new URL("./run.ts", import.meta.url).href;
+const RUN_JOB = { module: RUN, name: "runJob" } as Target<Parameters<typeof runJob>, Output>;
+const PREPARE = { module: RUN, name: "prepare" } as Target<Parameters<typeof prepare>, void>;
+
+/** What a {@linkcode Member} is made of. */
+export interface MemberOptions extends Permits {
+  server: Server;
+  /** The daemon's connection. */
+  redis: Redis;
+  names: Names;
+  pool: PoolRecord;
+  /** So many jobs run at once. */
+  slots: number;
+  /** So long may this daemon be silent before its jobs are given to others, in ms. */
+  lock: number;
+}
+
+/** Works for a pool until it is told to stop. */
+export class Member {
+  readonly pool: PoolRecord;
+  readonly #slots: number;
+  readonly #parcels: Parcels;
+  readonly #functions: Functions;
+  readonly #worker: JobWorker<JobData, JobResult>;
+  readonly #appetite: Appetite;
+  readonly #running = new Map<string, AbortController>();
+  #givingBack = false;
+  /** Workers on this machine, started with the first job. */
+  #local: Promise<Pool> | undefined;
+
+  constructor(options: MemberOptions) {
+    const { server, redis, names, pool, slots, lock } = options;
+    this.pool = pool;
+    this.#slots = slots;
+    this.#parcels = new Parcels(redis, names, pool);
+    this.#functions = new Functions(redis, names.functions(pool.id), options);
+    this.#appetite = new Appetite(slots);
+    const process = (job: Job<JobData, JobResult>, token?: string) => this.#process(job, token);
+    this.#worker = new JobWorker<JobData, JobResult>(names.queue(pool.id), process, {
+      connection: server.options,
+      prefix: names.bull,
+      concurrency: slots,
+      lockDuration: lock,
+      stalledInterval: lock / 3,
+      maxStalledCount: pool.lossRetries,
+    });
+    this.#worker.on("error", () => {}); // It connects again by itself.
+  }
+
+  /** Jobs that are here now. */
+  get running(): number {
+    return this.#running.size;
+  }
+
+  /** Stops a job, if it is here: the job itself says how long it may go on. */
+  cancel(job: string): void {
+    this.#running.get(job)?.abort();
+  }
+
+  /** Takes no more jobs, finishes those that are here, and gives back what has not ended in time, in ms. */
+  async stop(grace: number): Promise<void> {
+    const finished = this.#worker.close();
+    const timer = setTimeout(() => this.giveBack(), Math.min(grace, 2 ** 31 - 1));
+    await finished;
+    clearTimeout(timer);
+    await this.#endLocal();
+  }
+
+  /** Gives back what has not ended. */
+  giveBack(): void {
+    this.#givingBack = true;
+    void this.#endLocal();
+  }
+
+  /** Lets go of everything: nobody awaits it. */
+  async abandon(): Promise<void> {
+    await Promise.allSettled([this.#worker.close(true), this.#endLocal()]);
+  }
+
+  async #endLocal(): Promise<void> {
+    const local = await this.#local?.catch(() => undefined);
+    await local?.terminate();
+  }
+
+  /** What BullMQ calls for each job. */
+  async #process(job: Job<JobData, JobResult>, token: string | undefined): Promise<JobResult> {
+    const controller = new AbortController();
+    this.#running.set(job.id!, controller);
+    const begun = performance.now();
+    try {
+      return await this.#answer(job.data, controller.signal);
+    } catch (error) {
+      if (this.#givingBack) {
+        await job.moveToWait(token);
+        throw new WaitingError();
+      }
+      if (error instanceof Refused) return { r: `Cannot run on ${hostname()}: ${error.message}` };
+      return { e: await this.#parcels.send(encodeError(error, refuse)) };
+    } finally {
+      this.#appetite.note(performance.now() - begun, this.#running.size);
+      this.#worker.concurrency = this.#appetite.size;
+      this.#running.delete(job.id!);
+    }
+  }
+
+  async #answer(data: JobData, signal: AbortSignal): Promise<JobResult> {
+    const { f, m, i, t: timeout = Infinity, g: grace = Infinity } = data;
+    const runnable = await this.#functions.find(f);
+    const input = "b" in i ? fromBase64(i.b) : await this.#parcels.fetch(i);
+    const local = await this.#workers();
+    const options = { signal, timeout, grace };
+    const each = timeout < Infinity && m !== "call";
+    const output = each
+      ? await runEach(local, runnable, m === "starmap", input, options)
+      : await local.apply(RUN_JOB, [runnable, m, input], options);
+    return "v" in output
+      ? { v: await this.#parcels.send(output.v) }
+      : { e: await this.#parcels.send(output.e) };
+  }
+
+  async #workers(): Promise<Pool> {
+    try {
+      return await (this.#local ??= this.#open());
+    } catch (error) {
+      this.#local = undefined;
+      throw error;
+    }
+  }
+
+  async #open(): Promise<Pool> {
+    const { initializer, maxTasks, name } = this.pool;
+    const options = {
+      processes: this.#slots,
+      name,
+      ...maxTasks !== null && { maxTasksPerChild: maxTasks },
+    };
+    if (initializer === null) return new Pool(options);
+    const runnable = await this.#functions.find(initializer.fn);
+    const args = fromBase64(initializer.args);
+    return new Pool({ ...options, initializer: PREPARE, initargs: [runnable, args] });
+  }
+}
+
+/** What a call may take. */
+interface Limits {
+  signal: AbortSignal;
+  timeout: number;
+  grace: number;
+}
+
+/** Runs a chunk whose items have a time limit, each as a task of its own: one that is late fails alone. */
+async function runEach(
+  local: Pool,
+  runnable: Runnable,
+  spread: boolean,
+  input: Uint8Array,
+  options: Limits,
+): Promise<Output> {
+  const begun = performance.now();
+  const items = decodeValue(input) as unknown[];
+  const result: ChunkResult = { values: [], errors: [], took: 0 };
+  const run = async (item: unknown, at: number): Promise<void> => {
+    const args = encodeValue(spread ? item : [item], "args", refuse);
+    try {
+      const output = await local.apply(RUN_JOB, [runnable, "call", args], options);
+      if ("v" in output) result.values[at] = decodeValue(output.v);
+      else result.errors.push([at, output.e]);
+    } catch (error) {
+      result.errors.push([at, encodeError(error, refuse)]);
+    }
+  };
+  await Promise.all(items.map(run));
+  options.signal.throwIfAborted();
+  result.values.length = items.length;
+  result.took = performance.now() - begun;
+  return { v: encodeValue(result, "result", refuse) };
+}

@@ -1,0 +1,124 @@
+/**
+ * What a daemon's workers run: one job each time, as an ordinary task of an ordinary pool.
+ *
+ * Errors of the user's functions come back as bytes, not as rejections: those are of the worker itself,
+ * such as that it was lost.
+ *
+ * @module
+ */
+
+import {
+  type AnyFunction,
+  decodeValue,
+  encodeError,
+  encodeValue,
+  type JobMode,
+  resolveTarget,
+  type TargetRef,
+} from "@multiprocessing/core/backend";
+import type { ChunkResult } from "../wire/messages.ts";
+import { refuse } from "../wire/refusal.ts";
+
+/** A function as the daemon's main thread hands it to its workers. */
+export type Runnable = ModuleRunnable | CodeRunnable;
+
+/** An export of a module that is there. */
+export interface ModuleRunnable {
+  /** Names it among all that this daemon runs. */
+  key: string;
+  /** Absolute. */
+  url: string;
+  name: string;
+  task: boolean;
+}
+
+/** A function that came as text. */
+export interface CodeRunnable {
+  key: string;
+  ref: Uint8Array;
+}
+
+/** What came of a job: a value or, with `e`, what was thrown, encoded. */
+export type Output = { v: Uint8Array } | { e: Uint8Array };
+
+const functions = new Map<string, AnyFunction>();
+
+async function load(runnable: Runnable): Promise<AnyFunction> {
+  const { key } = runnable;
+  let fn = functions.get(key);
+  if (fn === undefined) {
+    fn = await resolveTarget(refOf(runnable), (url) => import(url));
+    functions.set(key, fn);
+  }
+  return fn;
+}
+
+function refOf(runnable: Runnable): TargetRef {
+  if ("ref" in runnable) return decodeValue(runnable.ref) as TargetRef;
+  const { url, name, task } = runnable;
+  return { kind: "module", module: url, name, task };
+}
+
+/** Called once in each worker, before its first job. */
+export async function prepare(runnable: Runnable, args: Uint8Array): Promise<void> {
+  const run = await load(runnable);
+  await run(...decodeValue(args) as never[]);
+}
+
+/** Runs a job of calls; the value of a map is a {@linkcode ChunkResult}. */
+export async function runJob(
+  runnable: Runnable,
+  mode: JobMode,
+  input: Uint8Array,
+): Promise<Output> {
+  try {
+    const fn = await load(runnable);
+    const values = decodeValue(input) as never[];
+    const value = mode === "call" ? await fn(...values) : await runChunk(fn, mode, values);
+    return { v: encodeValue(value, "result", refuse) };
+  } catch (error) {
+    return { e: encodeThrown(error) };
+  }
+}
+
+async function runChunk(
+  fn: AnyFunction,
+  mode: JobMode,
+  items: readonly unknown[],
+): Promise<ChunkResult> {
+  const begun = performance.now();
+  const values: unknown[] = new Array(items.length).fill(undefined);
+  const errors: [number, Uint8Array][] = [];
+  for (let at = 0; at < items.length; at++) {
+    try {
+      const value = mode === "starmap" ? fn(...items[at] as never[]) : fn(items[at] as never);
+      const awaited = isThenable(value) ? await value : value;
+      // One that cannot be sent fails alone.
+      if (Object(awaited) === awaited) encodeValue(awaited, "result", refuse);
+      values[at] = awaited;
+    } catch (error) {
+      errors.push([at, encodeThrown(error)]);
+    }
+  }
+  return { values, errors, took: performance.now() - begun };
+}
+
+/** The stack ends with the user's function: what called it here concerns nobody. */
+function encodeThrown(error: unknown): Uint8Array {
+  if (error instanceof Error && typeof error.stack === "string") {
+    const lines = error.stack.split("\n");
+    const own = lines.findIndex((line) => line.includes(import.meta.url));
+    if (own > 0) {
+      try {
+        error.stack = lines.slice(0, own).join("\n");
+      } catch {
+        // A frozen error keeps its own.
+      }
+    }
+  }
+  return encodeError(error, refuse);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (Object(value) as { then?: unknown }).then === "function";
+}

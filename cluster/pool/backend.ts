@@ -1,0 +1,411 @@
+/**
+ * The client's half of a pool that runs on a cluster.
+ *
+ * ```text
+ * submit → backlog → (some at a time) BullMQ's queue → daemons → completed → settled
+ *                                  ▲                      │
+ *                                  └──── begun anew ◄─────┘ its daemon is lost
+ * ```
+ *
+ * | a job     | is                           | ends by                                                     |
+ * | --------- | ---------------------------- | ----------------------------------------------------------- |
+ * | waits     | in the backlog               | sent; cancelled                                             |
+ * | is sent   | in the table, and in Redis   | its result; lost more often than is allowed; cancelled      |
+ * | settled   | nowhere here                 | Redis may have it, and a daemon run it: nobody hears of it  |
+ *
+ * **Settled once.** A job leaves the table before it is settled, so that a second result finds nothing.
+ *
+ * **Not awaited for ever.** Events may be lost: when there is no news for a while, each job is asked for.
+ * One that Redis does not know is sent again under its id. Where no daemon is, jobs fail after
+ * `waitForWorkers`.
+ *
+ * @module
+ */
+
+import {
+  type Backend,
+  type BackendOptions,
+  decodeValue,
+  encodeValue,
+  isCall,
+  type Job,
+  NO_SOURCES,
+  type PoolStats,
+  rejectJob,
+  resolveJob,
+  rethrow,
+  SETTLED,
+  WAITS,
+} from "@multiprocessing/core/backend";
+import { ClosedError, ProcessLostError, TimeoutError } from "@multiprocessing/core/errors";
+import { ModuleMismatchError, NoWorkersError } from "../errors.ts";
+import { availableParallelism, fromBase64, toBase64 } from "../runtime/host.ts";
+import { Parcels } from "../wire/bytes.ts";
+import type { ChunkResult, JobResult, NodeRecord, PoolRecord } from "../wire/messages.ts";
+import { Names } from "../wire/names.ts";
+import { refuse } from "../wire/refusal.ts";
+import { Functions } from "./functions.ts";
+import { Link } from "./link.ts";
+import type { Settled } from "./options.ts";
+import { Outbox, type Sent } from "./outbox.ts";
+import { newPoolId, Presence } from "./presence.ts";
+
+/** After so many milliseconds without news each job is asked for. */
+const SILENCE_MS = 2_000;
+
+/** Runs a pool's jobs on a cluster. */
+export class ClusterBackend implements Backend {
+  readonly ended: Promise<void>;
+  readonly #id = newPoolId();
+  readonly #options: BackendOptions;
+  readonly #settled: Settled;
+  readonly #names: Names;
+  readonly #functions: Functions;
+  readonly #record: PoolRecord;
+  readonly #presence: Presence;
+  readonly #outbox: Outbox;
+  readonly #watched = new WeakMap<object, Sent>();
+  readonly #link: Promise<Link>;
+  readonly #end: () => void;
+  #parcels: Parcels | undefined;
+  #state: "open" | "closed" | "ending" = "open";
+  #broken: { reason: unknown } | undefined;
+  #count = 0;
+  #slots = 0;
+  #heard = 0;
+  #lonelySince: number | undefined;
+  #running = 0;
+  #completed = 0;
+  #failed = 0;
+
+  /** @throws {TargetError | EncodingError} If the initializer or its arguments cannot be sent. */
+  constructor(settled: Settled, options: BackendOptions) {
+    this.#options = options;
+    this.#settled = settled;
+    this.#names = new Names(settled.name);
+    this.#functions = new Functions(settled.root, this.#names.functions(this.#id));
+    this.#record = this.#describe();
+    this.#presence = new Presence({
+      names: this.#names,
+      record: this.#record,
+      patience: settled.patience,
+      tellAll: ({ redis }) => this.#functions.tell(redis, true),
+      onBeat: (link, daemons) => this.#onBeat(link, daemons),
+      onSilence: () => this.#failAll(this.#unreachable()),
+    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.ended = promise;
+    this.#end = resolve;
+    this.#link = Link.open(settled.server, this.#names.queue(this.#id), this.#names.bull);
+    this.#outbox = new Outbox({
+      ready: this.#open(),
+      parcels: (link) => this.#parcels ??= new Parcels(link.redis, this.#names, this.#record),
+      prepare: ({ redis }) => this.#functions.tell(redis),
+      refuse: (sent, error) => this.#reject(sent, error),
+    });
+  }
+
+  #describe(): PoolRecord {
+    const { processes, maxTasksPerChild, name, initializer, initargs } = this.#options;
+    const { lossRetries, lease } = this.#settled;
+    return {
+      id: this.#id,
+      name,
+      processes: processes ?? null,
+      maxTasks: maxTasksPerChild ?? null,
+      lossRetries,
+      lease,
+      initializer: initializer === undefined ? null : {
+        fn: this.#functions.define(initializer),
+        args: toBase64(encodeValue(initargs, "initargs", refuse)),
+      },
+    };
+  }
+
+  /** The connections, once the daemons can know of the pool. */
+  async #open(): Promise<Link> {
+    try {
+      const link = await this.#link;
+      this.#listen(link);
+      this.#keepAlive(link);
+      await this.#presence.begin(link);
+      return link;
+    } catch (error) {
+      this.#break(error);
+      throw error;
+    }
+  }
+
+  /** Slots of all daemons or, if the pool asks for fewer, so many. */
+  get size(): number {
+    const { processes } = this.#options;
+    // Before any has been heard of: enough for chunks of a sensible size.
+    const slots = this.#slots || availableParallelism();
+    return processes === undefined ? slots : Math.min(processes, this.#slots || processes);
+  }
+
+  submit(target: unknown, input: unknown[], job: Job): void {
+    if (this.#broken !== undefined) throw this.#broken.reason;
+    if (this.#state !== "open") throw new ClosedError("Cannot use Pool: it has been closed");
+    const fn = this.#functions.define(target);
+    const bytes = encodeValue(input, isCall(job) ? "args" : "items", refuse);
+    const sent: Sent = { id: `j${++this.#count}`, job, fn, bytes, data: undefined, running: false };
+    if (job.watch !== undefined) {
+      job.watch.task = WAITS;
+      this.#watched.set(job, sent);
+    }
+    if (this.#outbox.size === 0) this.#busy();
+    this.#outbox.add(sent);
+  }
+
+  cancel(job: Job, reason: unknown, grace: number | undefined): void {
+    const sent = this.#watched.get(job);
+    if (sent === undefined) return;
+    const inRedis = this.#outbox.sent.has(sent.id);
+    if (this.#reject(sent, reason) && inRedis) void this.#recall(sent, grace).catch(() => {});
+  }
+
+  /** Takes a job out of Redis; whoever runs it already is told to stop. */
+  async #recall({ id }: Sent, grace: number | undefined): Promise<void> {
+    const { queue, redis } = await this.#link;
+    const removed = await queue.remove(id).catch(() => 0);
+    if (removed === 1) return;
+    if (grace !== undefined) await redis.publish(this.#names.cancel(this.#id), id);
+  }
+
+  close(): void {
+    if (this.#state === "open") this.#state = "closed";
+    this.#endIfDone();
+  }
+
+  terminate(reason: unknown): void {
+    this.#failAll(reason);
+    void this.#finish();
+  }
+
+  stats(): PoolStats {
+    const { size } = this;
+    const running = this.#running;
+    const queued = this.#outbox.size - running;
+    const [completed, failed] = [this.#completed, this.#failed];
+    const idle = Math.max(0, size - running);
+    return { size, idle, queued, running, completed, failed, replaced: 0 };
+  }
+
+  // ── Results
+
+  #listen({ events }: Link): void {
+    events.on("active", ({ jobId }) => {
+      this.#heard = performance.now();
+      const sent = this.#outbox.sent.get(jobId);
+      if (sent !== undefined) this.#mark(sent, true);
+    });
+    events.on("waiting", ({ jobId }) => {
+      const sent = this.#outbox.sent.get(jobId);
+      if (sent !== undefined) this.#mark(sent, false);
+    });
+    events.on("completed", ({ jobId, returnvalue }) => {
+      this.#heard = performance.now();
+      this.#take(jobId, returnvalue as unknown as JobResult | null);
+    });
+    events.on("failed", ({ jobId, failedReason }) => {
+      this.#heard = performance.now();
+      this.#lose(jobId, failedReason);
+    });
+  }
+
+  #mark(sent: Sent, running: boolean): void {
+    if (sent.running === running) return;
+    sent.running = running;
+    this.#running += running ? 1 : -1;
+  }
+
+  /** Takes a result; of a job that is settled, it is dropped. */
+  #take(id: string, result: JobResult | null): void {
+    const sent = this.#outbox.sent.get(id);
+    if (sent === undefined) return;
+    if (result === null) {
+      this.#reject(sent, this.#lost(`The result of job ${id} is lost`));
+    } else if ("r" in result) {
+      this.#reject(sent, new ModuleMismatchError(result.r));
+    } else {
+      const answer = "v" in result ? result.v : result.e;
+      const failed = "e" in result;
+      // At once: no promise for each of thousands.
+      if ("b" in answer) this.#settle(sent, fromBase64(answer.b), failed);
+      else {
+        this.#parcels!.fetch(answer).then(
+          (bytes) => this.#settle(sent, bytes, failed),
+          (error) => this.#reject(sent, error),
+        ).finally(() => this.#parcels!.drop(answer));
+      }
+    }
+  }
+
+  #settle(sent: Sent, bytes: Uint8Array, failed: boolean): void {
+    const { job } = sent;
+    let value: unknown;
+    try {
+      value = decodeValue(bytes);
+      if (!failed && !isCall(job)) value = mapResult(value as ChunkResult);
+    } catch (error) {
+      return void this.#reject(sent, error);
+    }
+    if (failed && !isCall(job)) return void this.#reject(sent, value);
+    if (!this.#forget(sent)) return;
+    if (failed) this.#failed++;
+    else this.#completed++;
+    resolveJob(job, failed ? rethrow(value, job.mark, NO_SOURCES) : value);
+    this.#goOn();
+  }
+
+  /** Settles a job that its daemons have not survived. */
+  #lose(id: string, reason: string): void {
+    const sent = this.#outbox.sent.get(id);
+    if (sent === undefined) return;
+    const times = this.#settled.lossRetries + 1;
+    this.#reject(
+      sent,
+      this.#lost(
+        `The task was lost ${
+          times === 1 ? "once" : `${times} times`
+        }: each daemon that ran it has ` +
+          `died, or was cut off (job ${id}: ${reason})`,
+      ),
+    );
+  }
+
+  /** Nothing is known of the daemon but that it is silent. */
+  #lost(message: string): ProcessLostError {
+    return new ProcessLostError(message, { exitCode: -9, pid: 0, processName: this.#record.name });
+  }
+
+  /** Returns false if the job was settled before. */
+  #reject(sent: Sent, error: unknown): boolean {
+    if (!this.#forget(sent)) return false;
+    this.#failed++;
+    rejectJob(sent.job, error);
+    this.#goOn();
+    return true;
+  }
+
+  #forget(sent: Sent): boolean {
+    if (!this.#outbox.delete(sent)) return false;
+    this.#mark(sent, false);
+    const { job: { watch }, data } = sent;
+    if (watch !== undefined) watch.task = SETTLED;
+    if (data !== undefined) this.#parcels?.drop(data.i);
+    return true;
+  }
+
+  #goOn(): void {
+    if (this.#outbox.size > 0) return this.#outbox.pump();
+    this.#busy();
+    this.#endIfDone();
+  }
+
+  // ── Waiting
+
+  /** There are jobs again, or none any more. */
+  #busy(): void {
+    this.#heard = performance.now();
+    this.#link.then((link) => this.#keepAlive(link)).catch(() => {});
+  }
+
+  /** An idle pool does not keep the program alive. */
+  #keepAlive(link: Link): void {
+    link.keepAlive(this.#outbox.size > 0 || this.#state !== "open");
+  }
+
+  async #onBeat(link: Link, daemons: NodeRecord[]): Promise<void> {
+    this.#slots = daemons.reduce((sum, { slots }) => sum + slots, 0);
+    this.#judge(daemons.length);
+    if (this.#outbox.sent.size > 0 && performance.now() - this.#heard > SILENCE_MS) {
+      await this.#askForAll(link);
+    }
+  }
+
+  /** Gives up where nobody is there to do anything. */
+  #judge(daemons: number): void {
+    if (daemons > 0 || this.#outbox.size === 0) {
+      this.#lonelySince = undefined;
+      return;
+    }
+    const now = performance.now();
+    this.#lonelySince ??= now;
+    const { waitForWorkers, name } = this.#settled;
+    if (now - this.#lonelySince < waitForWorkers) return;
+    this.#lonelySince = undefined;
+    this.#failAll(
+      new NoWorkersError(
+        `No daemon of cluster "${name}" has been there for ${waitForWorkers} ms; start one with ` +
+          "multiprocessing-worker --url … --root …, or raise 'waitForWorkers'",
+      ),
+    );
+  }
+
+  #unreachable(): TimeoutError {
+    const { server, patience } = this.#settled;
+    return new TimeoutError(`Redis at ${server.shown} has not answered for ${patience} ms`);
+  }
+
+  /** Settles what was settled unheard, and sends what Redis has lost. */
+  async #askForAll(link: Link): Promise<void> {
+    const asked = [...this.#outbox.sent.values()].filter(({ data }) => data !== undefined);
+    const jobs = await Promise.all(asked.map(({ id }) => link.queue.getJob(id)));
+    const lost: Sent[] = [];
+    asked.forEach((sent, at) => {
+      const job = jobs[at];
+      if (job === undefined) {
+        // What lay beside it is lost, too.
+        sent.data = undefined;
+        lost.push(sent);
+      } else if (job.finishedOn === undefined) return;
+      else if (job.failedReason) this.#lose(sent.id, job.failedReason);
+      else this.#take(sent.id, job.returnvalue);
+    });
+    if (lost.length > 0) await this.#outbox.send(link, lost);
+  }
+
+  // ── The end
+
+  #failAll(reason: unknown): void {
+    const { backlog, sent } = this.#outbox;
+    for (const each of backlog) this.#reject(each, reason);
+    for (const each of sent.values()) {
+      this.#reject(each, reason);
+      // Else its whole queue is removed.
+      if (this.#state === "open") void this.#recall(each, 0).catch(() => {});
+    }
+  }
+
+  #break(reason: unknown): void {
+    this.#broken ??= { reason };
+    this.#failAll(reason);
+  }
+
+  #endIfDone(): void {
+    if (this.#state === "closed" && this.#outbox.size === 0) void this.#finish();
+  }
+
+  /** Leaves nothing in Redis, and lets go of it. */
+  async #finish(): Promise<void> {
+    if (this.#state === "ending") return;
+    this.#state = "ending";
+    try {
+      const link = await this.#link;
+      this.#keepAlive(link);
+      // What stays behind where that fails, the daemons remove when the lease is over.
+      await this.#presence.end(link).catch(() => {});
+      await link.close();
+    } catch {
+      // It was never opened.
+    }
+    this.#end();
+  }
+}
+
+function mapResult({ values, errors, took }: ChunkResult) {
+  const decoded = errors.map(([at, bytes]): [number, unknown] => [at, decodeValue(bytes)]);
+  return { values, errors: new Map(decoded), took, sources: NO_SOURCES };
+}

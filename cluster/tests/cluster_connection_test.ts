@@ -1,0 +1,169 @@
+/** The connection to Redis that the cluster's primitives share. */
+
+import { createServer } from "node:net";
+import { test } from "node:test";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertLess,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
+import { ClosedError, TimeoutError } from "@multiprocessing/core/errors";
+import { Queue } from "../queue/queue.ts";
+import { RedisConnection } from "../wire/connection.ts";
+import { SCRIPTS } from "../wire/scripts.ts";
+import { Value } from "../shared/value.ts";
+import { Lock } from "../sync/lock.ts";
+import { redisTest } from "./fixtures/redis_server.ts";
+
+/** A port that nobody listens on. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+test("new RedisConnection() refuses URLs, names and numbers that it cannot use", () => {
+  const refused: [string, string][] = [
+    ["nonsense", 'Cannot connect: "nonsense" is no URL'],
+    ["http://host", "must begin with redis:, rediss:, unix: or redis+unix:, but begins with http:"],
+    ["redis://host/one", "the database must be a number, but is one"],
+    ["unix://host/path", "the URL of a socket is unix:///path/of/the.sock"],
+    ["redis+unix:///", "the URL of a socket is redis+unix:///path/of/the.sock"],
+  ];
+  for (const [url, message] of refused) {
+    assertThrows(() => new RedisConnection(url), TypeError, message);
+  }
+  for (const name of ["", "a{b", "a}b", "a\0"]) {
+    assertThrows(() => new RedisConnection("redis://host", { name }), RangeError, "Cannot create");
+  }
+  for (const patience of [-1, NaN, 120_001]) {
+    assertThrows(() => new RedisConnection("redis://host", { patience }), RangeError, "'patience'");
+  }
+});
+
+redisTest("RedisConnection takes sockets by both forms of URL, and a database", async (on) => {
+  const first = new RedisConnection(`redis+unix://${on.socket}?db=3`);
+  const second = new RedisConnection(new URL(`unix://${on.socket}?db=3`));
+  await new Value(first, "v").set(7);
+  assertEquals(await new Value(second, "v").get(), 7);
+  assertEquals(await new Value(on.connect(), "v").get(), 0);
+  await Promise.all([first.close(), second.close()]);
+});
+
+test("RedisConnection gives up a Redis that is not there when its patience is over", async () => {
+  const port = await freePort();
+  const connection = new RedisConnection(`redis://:secret@127.0.0.1:${port}`, { patience: 300 });
+  const error = await assertRejects(() => new Value(connection, "v").get(), TimeoutError);
+  assertEquals(error.message, `Cannot reach Redis at 127.0.0.1:${port} within 300 ms`);
+  assertInstanceOf(error.cause, Error);
+  await assertRejects(() => new Lock(connection, "a").acquire(), TimeoutError, "Cannot reach");
+  await connection.close();
+});
+
+redisTest("RedisConnection finds a Redis that comes late", async (on) => {
+  await on.kill();
+  const value = new Value(on.connect(), "v");
+  const adding = value.add(1);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await on.restart();
+  assertEquals(await adding, 0);
+  assertEquals(await value.get(), 1);
+});
+
+redisTest("RedisConnection logs in, and says at once that it may not", async (on) => {
+  const free = (await freePort()).toString();
+  await on.client.config("SET", "bind", "127.0.0.1");
+  await on.client.config("SET", "port", free);
+  await on.client.config("SET", "requirepass", "s/ecret");
+  const right = new RedisConnection(`redis://default:s%2Fecret@127.0.0.1:${free}/2`);
+  assertEquals(await new Value(right, "v").add(1), 0);
+  await right.close();
+  const wrongs: [string, string][] = [
+    [`redis://default:wrong@127.0.0.1:${free}`, "WRONGPASS"],
+    [`redis://127.0.0.1:${free}`, "NOAUTH"],
+    [`redis://default:s%2Fecret@127.0.0.1:${free}/99`, "DB index is out of range"],
+  ];
+  for (const [url, message] of wrongs) {
+    const wrong = new RedisConnection(url);
+    await assertRejects(() => new Value(wrong, "v").get(), Error, message);
+    await assertRejects(() => new Value(wrong, "v").get(), Error, message);
+    await wrong.close();
+  }
+});
+
+redisTest("RedisConnection.close() ends what waits, and what comes later", async (on) => {
+  const connection = on.connect();
+  const lock = new Lock(connection, "a");
+  const guard = await lock.acquire();
+  const waiting = [lock.acquire(), new Queue(connection, "q").get()];
+  const outcomes = Promise.allSettled(waiting);
+  assertEquals(await lock.tryAcquire(), null); // now the first one has asked, too
+  await connection.close();
+  await connection.close();
+  for (const outcome of await outcomes) {
+    assert(outcome.status === "rejected" && outcome.reason instanceof ClosedError);
+  }
+  await assertRejects(() => lock.acquire(), ClosedError, "its connection is closed");
+  await assertRejects(() => guard.release(), ClosedError);
+  const unused = on.connect();
+  await unused.close();
+  await assertRejects(() => new Value(unused, "v").get(), ClosedError);
+});
+
+redisTest("RedisConnection sends scripts anew that Redis has forgotten", async (on) => {
+  const value = new Value(on.connect(), "v");
+  await value.add(1);
+  await on.client.script("FLUSH");
+  assertEquals(await value.add(1), 1);
+});
+
+redisTest("RedisConnection passes on what Redis says", async (on) => {
+  await on.client.set("mp:{default}:value:v", "no hash");
+  await assertRejects(() => new Value(on.connect(), "v").get(), Error, "WRONGTYPE");
+});
+
+redisTest("RedisConnection opens two sockets, however many wait", async (on) => {
+  const connection = on.connect();
+  await on.client.ping();
+  const queues = Array.from({ length: 20 }, (_, i) => new Queue(connection, `q${i}`));
+  const waiting = queues.map((queue) => queue.get());
+  await assertRejects(() => queues[0]!.get({ timeout: 100 }));
+  assertEquals(
+    await on.client.info("clients").then((text) => /connected_clients:(\d+)/.exec(text)![1]),
+    "3",
+  );
+  await Promise.all(queues.map((queue, i) => queue.put(i)));
+  assertEquals(await Promise.all(waiting), queues.map((_, i) => i));
+});
+
+redisTest("RedisConnection hears of changes again that was broken while idle", async (on) => {
+  const guard = await new Lock(on.connect(), "a", { lease: 60_000 }).acquire();
+  const lock = new Lock(on.connect(), "a", { lease: 60_000 });
+  const times: number[] = [];
+  let held = guard;
+  for (let i = 0; i < 5; i++) {
+    await assertRejects(() => lock.acquire({ timeout: 20 }), TimeoutError);
+    await on.breaking(new Promise((resolve) => setTimeout(resolve, 100)));
+    const next = lock.acquire();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const start = performance.now();
+    await held.release();
+    held = await next;
+    times.push(performance.now() - start);
+  }
+  // Who looks only once a second needs 700 ms here.
+  assertLess(times.toSorted((a, b) => a - b)[2]!, 400);
+});
+
+test("SCRIPTS has each script once, and none uses a key that it does not name", () => {
+  assertEquals(new Set(SCRIPTS.map(({ name }) => name)).size, SCRIPTS.length);
+  for (const { name, lua, keys, once } of SCRIPTS) {
+    const used = [...lua.matchAll(/KEYS\[(\d+)\]/g)].map((match) => Number(match[1]));
+    assert(Math.max(...used) <= keys + (once ? 1 : 0), name);
+  }
+});

@@ -1,0 +1,92 @@
+/**
+ * What client and daemons say to each other, as JSON in Redis.
+ *
+ * @module
+ */
+
+import type { JobMode } from "@multiprocessing/core/backend";
+
+/** A pool, as its client announces it. */
+export interface PoolRecord {
+  id: string;
+  /** What its workers are called. */
+  name: string;
+  /** So many tasks run at once on the whole cluster; null for as many as there are slots. */
+  processes: number | null;
+  /** A worker is replaced after so many jobs; null for never. */
+  maxTasks: number | null;
+  /** So often may a job be begun anew, after its daemon was lost. */
+  lossRetries: number;
+  /** So long may the client be silent, in ms. */
+  lease: number;
+  /** What each worker calls first: a function's key, and its encoded arguments. */
+  initializer: { fn: string; args: string } | null;
+}
+
+/** A function, under its key in the pool's hash of functions. */
+export type FunctionRecord = ModuleRecord | CodeRecord;
+
+/** An export of a file that all machines have. */
+export interface ModuleRecord {
+  kind: "module";
+  /** Relative to the root, with slashes. */
+  path: string;
+  /** SHA-256 of the file. */
+  hash: string;
+  /** The export or, if `task`, what task() registered. */
+  name: string;
+  task: boolean;
+}
+
+/** A function that travels as text. */
+export interface CodeRecord {
+  kind: "code";
+  /** The encoded reference, in Base64. */
+  ref: string;
+}
+
+/** Bytes: in the message as Base64 or, if there are many, under a key of their own. */
+export type Bytes = { b: string } | { k: string };
+
+/** What a job of BullMQ holds. */
+export interface JobData {
+  /** The function's key. */
+  f: string;
+  m: JobMode;
+  /** The encoded arguments, or items. */
+  i: Bytes;
+  /** So long may a call take, in ms. */
+  t?: number;
+  /** So long may it go on after that, in ms. */
+  g?: number;
+}
+
+/**
+ * What a job comes to: `v` is a value, `e` an error, both encoded; `r` says why a daemon may not run the
+ * function.
+ */
+export type JobResult = { v: Bytes } | { e: Bytes } | { r: string };
+
+/** The encoded value of a chunk of a map. */
+export interface ChunkResult {
+  values: unknown[];
+  /** What was thrown, by index. */
+  errors: [number, Uint8Array][];
+  /** How long it took, in ms. */
+  took: number;
+}
+
+/** A daemon, as it announces itself. */
+export interface NodeRecord {
+  id: string;
+  host: string;
+  pid: number;
+  runtime: string;
+  slots: number;
+  /** Jobs that it runs now. */
+  running: number;
+  /** Pools that it works for. */
+  pools: number;
+  /** When it said so: its own clock, in ms. */
+  at: number;
+}

@@ -1,0 +1,38 @@
+import type { ConnectionOptions } from "bullmq";
+import type { Redis, RedisOptions } from "ioredis";
+import { parseUrl } from "./url.ts";
+
+/** A Redis, to connect to. */
+export class Server {
+  /** For BullMQ's clients and ours: they connect again by themselves, and their commands wait for it. */
+  readonly options: ConnectionOptions;
+  /** For people: without a password. */
+  readonly shown: string;
+
+  /**
+   * Connects to nothing yet.
+   *
+   * @param url As of `RedisConnection`.
+   * @throws {TypeError} If the URL is none.
+   */
+  constructor(url: string | URL) {
+    const { options, shown } = parseUrl(url);
+    this.options = { ...options, maxRetriesPerRequest: null } as ConnectionOptions;
+    this.shown = shown;
+  }
+
+  /** A connection of one's own. It keeps the program alive; see {@linkcode keepAlive}. */
+  async connect(options: Partial<RedisOptions> = {}): Promise<Redis> {
+    // Takes 25 to 40 ms, which whoever only imports this package need not spend.
+    const { Redis } = await import("ioredis");
+    const redis = new Redis({ ...this.options, ...options } as object);
+    redis.on("error", () => {}); // Commands tell of it, or wait.
+    return redis;
+  }
+}
+
+/** Whether a connection keeps the program alive. To be said again when it was lost and is there again. */
+export function keepAlive(client: Redis, alive: boolean): void {
+  const { stream } = client as unknown as { stream?: { ref?(): void; unref?(): void } };
+  alive ? stream?.ref?.() : stream?.unref?.();
+}

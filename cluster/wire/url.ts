@@ -1,0 +1,57 @@
+import type { RedisOptions } from "ioredis";
+
+/** Where Redis is. */
+export interface Address {
+  /** For the client. */
+  options: Omit<RedisOptions, "replyMapping">;
+  /** For people: without a password. */
+  shown: string;
+}
+
+/**
+ * Reads the URL of a Redis.
+ *
+ * @param url `redis://user:password@host:port/db`, `rediss://…` over TLS, or `unix:///path?db=1` and
+ * `redis+unix:///path` for a socket.
+ * @returns The options of the client.
+ * @throws {TypeError} If it is none of these.
+ */
+export function parseUrl(url: string | URL): Address {
+  const text = String(url);
+  if (!URL.canParse(text)) throw new TypeError(`Cannot connect: ${JSON.stringify(text)} is no URL`);
+  const { protocol, hostname, port, pathname, searchParams, username, password } = new URL(text);
+  const socket = protocol === "unix:" || protocol === "redis+unix:";
+  if (!socket && protocol !== "redis:" && protocol !== "rediss:") {
+    throw new TypeError(
+      `Cannot connect: the URL must begin with redis:, rediss:, unix: or redis+unix:, ` +
+        `but begins with ${protocol}`,
+    );
+  }
+  const db = socket ? searchParams.get("db") : pathname.slice(1) || searchParams.get("db");
+  if (db !== null && !/^\d+$/.test(db)) {
+    throw new TypeError(`Cannot connect: the database must be a number, but is ${db}`);
+  }
+  if (socket && (hostname !== "" || pathname.length < 2)) {
+    throw new TypeError(`Cannot connect: the URL of a socket is ${protocol}///path/of/the.sock`);
+  }
+  const options: Address["options"] = {
+    ...(username && { username: decodeURIComponent(username) }),
+    ...(password && { password: decodeURIComponent(password) }),
+    ...(db !== null && { db: Number(db) }),
+  };
+  if (socket) {
+    const path = decodeURIComponent(pathname);
+    return { options: { ...options, path }, shown: path };
+  }
+  const host = hostname.replace(/^\[(.*)\]$/, "$1") || "127.0.0.1";
+  const shown = `${hostname || host}:${port || 6379}`;
+  return {
+    options: {
+      ...options,
+      host,
+      port: Number(port || 6379),
+      ...(protocol === "rediss:" && { tls: {} }),
+    },
+    shown,
+  };
+}

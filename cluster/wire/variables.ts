@@ -1,0 +1,17 @@
+/**
+ * Variables of the environment.
+ *
+ * @module
+ */
+
+/** The URL of the Redis of `cluster()` and, once the package is imported, of each `new Pool()`. */
+export const URL_VARIABLE = "MULTIPROCESSING_CLUSTER_URL";
+
+/** The cluster's name. */
+export const NAME_VARIABLE = "MULTIPROCESSING_CLUSTER_NAME";
+
+/**
+ * Set within a daemon: pools that its tasks make run on its machine. On the cluster they could wait for
+ * the very slots that their makers hold.
+ */
+export const DAEMON_VARIABLE = "MULTIPROCESSING_CLUSTER_DAEMON";
