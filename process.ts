@@ -33,6 +33,7 @@ import { registerWaitable } from "./memory/readiness.ts";
 import { checkTimeout, within } from "./memory/timeout.ts";
 import { PENDING, waitSync } from "./memory/wait.ts";
 import { runtime } from "./runtime/mod.ts";
+import { show } from "./wire/codec/error_envelope.ts";
 import type { Passage } from "./wire/codec/shareable.ts";
 import { registerExports } from "./wire/target/exports.ts";
 import { pack } from "./wire/packet.ts";
@@ -46,31 +47,32 @@ import { WORKER_URL } from "./_worker.ts";
 export type { Target, WaitOptions, WaitSyncOptions };
 
 /** Options of a {@linkcode Process}. */
-export interface ProcessOptions<Args extends unknown[]> {
+export type ProcessOptions<Args extends unknown[]> = {
   /** The function to run; see {@linkcode Target} for what can be sent. */
   target: Target<Args, unknown>;
   /**
-   * Its arguments, copied when the process is started; shareables arrive as live handles.
+   * Its arguments, copied when the process is started; shareables arrive as live handles. May be left
+   * out only if the function needs none.
    *
    * @default {[]}
    */
-  args?: Args;
+  args?: readonly [...Args] | undefined;
   /**
    * A label for people.
    *
    * @default {"Process-1"}, in a child `"Process-1:2"`
    */
-  name?: string;
+  name?: string | undefined;
   /**
    * Whether the process never keeps the program alive, is terminated with its parent, and may not
    * start children.
    *
    * @default {false} in the main process, and in any that is no daemon itself
    */
-  daemon?: boolean;
+  daemon?: boolean | undefined;
   /** What among `args` is moved instead of copied. */
-  transfer?: Transferable[];
-}
+  transfer?: Transferable[] | undefined;
+} & ([] extends Args ? unknown : { args: unknown });
 
 /** The running process, as it sees itself. */
 export interface CurrentProcess {
@@ -125,7 +127,7 @@ let started = 0;
  * console.log(process.exitCode); // 0
  * ```
  */
-export class Process<Args extends unknown[] = unknown[]> implements AsyncDisposable {
+export class Process<Args extends unknown[] = unknown[]> {
   readonly #name: string;
   readonly #identity: string;
   readonly #transfer: Transferable[];
@@ -147,10 +149,10 @@ export class Process<Args extends unknown[] = unknown[]> implements AsyncDisposa
   constructor(options: ProcessOptions<Args>) {
     const { target, args = [], name, daemon, transfer = [] } = options;
     if (!Array.isArray(args)) {
-      throw new TypeError(`Cannot create Process: 'args' must be an array, but is ${typeof args}`);
+      throw new TypeError(`Cannot create Process: 'args' must be an array, but is ${show(args)}`);
     }
     this.#target = describeTarget(target);
-    this.#args = args as Args;
+    this.#args = args as unknown[] as Args;
     this.#transfer = transfer;
     this.#identity = `${identity === undefined ? "" : `${identity}:`}${++started}`;
     this.#name = name ?? `Process-${this.#identity}`;
@@ -172,7 +174,9 @@ export class Process<Args extends unknown[] = unknown[]> implements AsyncDisposa
   set daemon(value: boolean) {
     this.#checkOpen();
     if (this.#pid !== null) {
-      throw new ProcessError(`Cannot set 'daemon' of ${this.#name}: it has been started`);
+      throw new ProcessError(
+        `Cannot set 'daemon' of ${this.#name}: it has been started; set it before start()`,
+      );
     }
     this.#daemon = value;
   }
@@ -208,7 +212,9 @@ export class Process<Args extends unknown[] = unknown[]> implements AsyncDisposa
   start(): void {
     this.#checkOpen();
     if (this.#pid !== null) {
-      throw new ProcessError(`Cannot start ${this.#name}: it has been started before`);
+      throw new ProcessError(
+        `Cannot start ${this.#name}: it has been started before; create another Process`,
+      );
     }
     const target = this.#target as TargetRef;
     const plain = plainCall(target, this.#args as Args, this.#transfer);
@@ -358,6 +364,10 @@ export class Process<Args extends unknown[] = unknown[]> implements AsyncDisposa
     throw new ProcessError(`Cannot ${verb} ${this.#name}: it was not started; call start() first`);
   }
 }
+
+// JSR leaves methods that are named by a symbol out of the declarations that it makes for npm.
+/** A process is joined at the end of `await using`. */
+export interface Process<Args extends unknown[] = unknown[]> extends AsyncDisposable {}
 
 /** A call that needs nothing of the library in the new process, which then starts much faster. */
 function plainCall(

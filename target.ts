@@ -27,7 +27,7 @@
  * @module
  */
 
-import { type ErrorClass, registerErrorClass } from "./wire/codec/error_envelope.ts";
+import { type ErrorClass, registerErrorClass, show } from "./wire/codec/error_envelope.ts";
 import { registerExports } from "./wire/target/exports.ts";
 import { type AnyFunction, isScopeName, registerTask, setScope } from "./wire/target/tasks.ts";
 import { transfer } from "./wire/codec/transfer.ts";
@@ -50,14 +50,34 @@ export { transfer };
  * or `setTimeout` from the global one: a function that uses its own must be a task, or a closure that
  * gives it.
  */
-export type Target<Args extends unknown[], R> =
-  | ((...args: Args) => R)
-  | {
-    /** Absolute URL of the module, as `import.meta.resolve()` gives it. */
-    readonly module: string | URL;
-    /** Name of the export. */
-    readonly name: string;
-  };
+export type Target<Args extends unknown[], R> = ((...args: Args) => R) | ModuleTarget<Args, R>;
+
+/**
+ * An exported function of a module, which the caller does not load.
+ *
+ * @typeParam Args The function's parameters.
+ * @typeParam R What it returns.
+ *
+ * @example Usage
+ * ```ts no-eval
+ * import { type ModuleTarget, Pool } from "@multiprocessing/core";
+ *
+ * const half: ModuleTarget<[n: number], number> = {
+ *   module: import.meta.resolve("./tasks.ts"),
+ *   name: "half",
+ * };
+ * await using pool = new Pool();
+ * console.log(await pool.map(half, [1, 2])); // [ 0.5, 1 ]
+ * ```
+ */
+export interface ModuleTarget<Args extends unknown[] = never[], R = unknown> {
+  /** Absolute URL of the module, as `import.meta.resolve()` gives it. */
+  readonly module: string | URL;
+  /** Name of the export. */
+  readonly name: string;
+  /** Only a type, never a value: from here the function's types are inferred. */
+  readonly "~type"?: (...args: Args) => R;
+}
 
 /**
  * Marks a function of this module as runnable elsewhere; or a class of errors, so that what a task throws
@@ -91,7 +111,7 @@ export function task<
   F extends ((...args: never[]) => unknown) | (abstract new (...args: never[]) => Error),
 >(meta: ImportMeta, fn: F): F {
   if (typeof fn !== "function") {
-    throw new TypeError(`Cannot mark task: 'fn' must be a function, but is ${String(fn)}`);
+    throw new TypeError(`Cannot mark task: 'fn' must be a function, but is ${show(fn)}`);
   }
   if (typeof fn.name !== "string" || fn.name === "") {
     throw new TypeError(
@@ -147,11 +167,11 @@ export function closure<F extends (...args: never[]) => unknown>(
   scope: Record<string, unknown>,
 ): F {
   if (typeof fn !== "function") {
-    throw new TypeError(`Cannot create closure: 'fn' must be a function, but is ${String(fn)}`);
+    throw new TypeError(`Cannot create closure: 'fn' must be a function, but is ${show(fn)}`);
   }
   if (typeof scope !== "object" || scope === null) {
     throw new TypeError(
-      `Cannot create closure "${fn.name}": 'scope' must be an object, but is ${String(scope)}`,
+      `Cannot create closure "${fn.name}": 'scope' must be an object, but is ${show(scope)}`,
     );
   }
   for (const name of Object.keys(scope)) {

@@ -44,66 +44,73 @@ export interface BootRecord {
 /**
  * The first code of a process: runs the target, and marks the process's end whichever way it ends.
  *
- * **Self-contained.** It travels as source text, so it uses nothing but its own locals and globals.
+ * **Self-contained.** It travels as source text, so it uses nothing but its own locals and globals. Its
+ * functions are methods: around all others, a bundler that keeps names puts calls of a helper.
  * A plain function needs nothing of the library; not loading it makes a start several times faster.
  */
 export function boot(start: StartRecord, inside: Inside): void {
   const words = new Int32Array(start.control);
   const ALIVE = 1;
   const ENDED = 2;
-  const end = (code: number): void => {
-    const ended = ((code ?? 0) << 2) | ENDED;
-    if (Atomics.compareExchange(words, start.state, ALIVE, ended) === ALIVE) {
-      Atomics.notify(words, start.state);
-      // Rings the doorbell: a main process that blocks looks after the daemons left behind.
-      Atomics.add(words, 1, 1);
-    }
-  };
   const record: BootRecord = {
     start,
     inside,
     importing: 0,
-    load: () => Promise.reject(new Error(`${start.module} is not the library's worker module`)),
+    load() {
+      return Promise.reject(new Error(`${start.module} is not the library's worker module`));
+    },
     finish: undefined,
-    report: (error) => console.error(`Uncaught error in ${start.name} (pid ${start.pid}):`, error),
+    report(error) {
+      console.error(`Uncaught error in ${start.name} (pid ${start.pid}):`, error);
+    },
+  };
+  const own = {
+    end(code: number): void {
+      const ended = ((code ?? 0) << 2) | ENDED;
+      if (Atomics.compareExchange(words, start.state, ALIVE, ended) === ALIVE) {
+        Atomics.notify(words, start.state);
+        // Rings the doorbell: a main process that blocks looks after the daemons left behind.
+        Atomics.add(words, 1, 1);
+      }
+    },
+    fail(error: unknown): void {
+      // Whoever was terminated has no last words: where the thread runs on, they would be of the fence.
+      try {
+        if (Atomics.load(words, start.state) === ALIVE) record.report(error);
+      } finally {
+        inside.exit(1);
+      }
+    },
+    async load(): Promise<unknown> {
+      record.importing++;
+      let run: () => unknown;
+      try {
+        await inside.importModule(start.module);
+        run = await record.load();
+      } finally {
+        record.importing--;
+      }
+      return await run();
+    },
+    settle(result: unknown): void {
+      // Short, because it is most of what a short process costs.
+      if (!(result instanceof Object) && record.finish === undefined) return inside.exit(0);
+      // The process lives until its target has settled, however idle its event loop.
+      setInterval(() => {}, 2 ** 31 - 1);
+      Promise.resolve(result).then(() => record.finish?.()).then(() => inside.exit(0), own.fail);
+    },
   };
   (globalThis as Record<symbol, unknown>)[Symbol.for(start.key)] = record;
-  const fail = (error: unknown): void => {
-    // Whoever was terminated has no last words: where the thread runs on, they would be of the fence.
-    try {
-      if (Atomics.load(words, start.state) === ALIVE) record.report(error);
-    } finally {
-      inside.exit(1);
-    }
-  };
-  const load = async (): Promise<unknown> => {
-    record.importing++;
-    let run: () => unknown;
-    try {
-      await inside.importModule(start.module);
-      run = await record.load();
-    } finally {
-      record.importing--;
-    }
-    return await run();
-  };
-  const settle = (result: unknown): void => {
-    // Short, because it is most of what a short process costs.
-    if (!(result instanceof Object) && record.finish === undefined) return inside.exit(0);
-    // The process lives until its target has settled, however idle its event loop.
-    setInterval(() => {}, 2 ** 31 - 1);
-    Promise.resolve(result).then(() => record.finish?.()).then(() => inside.exit(0), fail);
-  };
-  inside.onExit(end);
-  inside.onUncaught(fail);
+  inside.onExit(own.end);
+  inside.onUncaught(own.fail);
   try {
-    if (start.plain === null) return settle(load());
+    if (start.plain === null) return own.settle(own.load());
     const { source, args } = start.plain;
     const target = new Function(
       `"use strict"; return (${source});\n//# sourceURL=multiprocessing:target`,
     )();
-    settle(target(...args));
+    own.settle(target(...args));
   } catch (error) {
-    fail(error);
+    own.fail(error);
   }
 }

@@ -13,7 +13,8 @@ export function checkTimeout(timeout: number | undefined): number {
   if (timeout === undefined) return Infinity;
   if (typeof timeout !== "number") {
     throw new TypeError(
-      `Cannot wait: 'timeout' must be a number of milliseconds, but is ${typeof timeout}`,
+      "Cannot wait: 'timeout' must be a number of milliseconds, but is " +
+        (typeof timeout === "object" ? "an object" : `${String(timeout)} (${typeof timeout})`),
     );
   }
   if (Number.isNaN(timeout)) {

@@ -5,9 +5,9 @@ import { PENDING } from "../memory/wait.ts";
 /** What to call when a task has ended: one of them, once. */
 export interface AsyncCallbacks<R> {
   /** Called with the result. What it throws is an unhandled rejection. */
-  callback?: (result: R) => void;
+  callback?: ((result: R) => void) | undefined;
   /** Called with the error. What it throws is an unhandled rejection. */
-  errorCallback?: (error: unknown) => void;
+  errorCallback?: ((error: unknown) => void) | undefined;
 }
 
 /**

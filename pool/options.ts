@@ -9,32 +9,32 @@ export interface PoolOptions {
    *
    * @default {cpuCount()}
    */
-  processes?: number;
+  processes?: number | undefined;
   /**
    * Called once in each worker, before its first task. If it throws, what is pending and what comes
    * later rejects with that error.
    */
-  initializer?: Target<never[], unknown>;
+  initializer?: Target<never[], unknown> | undefined;
   /** Arguments of the initializer, copied to each worker. */
-  initargs?: unknown[];
+  initargs?: unknown[] | undefined;
   /**
    * A worker is replaced after so many tasks. A chunk of a map is one task.
    *
    * @default {Infinity}
    */
-  maxTasksPerChild?: number;
+  maxTasksPerChild?: number | undefined;
   /**
    * Workers are named `${name}-1` and so on.
    *
    * @default {"PoolWorker"}
    */
-  name?: string;
+  name?: string | undefined;
   /**
    * What runs the tasks, if not workers on this machine. Its own documentation says what is different.
    *
    * @default {the one that was set by `setDefaultBackend()`, or workers on this machine}
    */
-  backend?: PoolBackend;
+  backend?: PoolBackend | undefined;
 }
 
 /** Options of {@linkcode Pool.apply}. */
@@ -44,22 +44,22 @@ export interface TaskOptions {
    * the task is running, `currentProcess().signal` aborts in it, and after `grace` its worker is
    * stopped and replaced.
    */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /**
    * So many milliseconds may the function take, from when it is called in the worker; then the task is
    * stopped as by `signal`, and rejects with {@linkcode TimeoutError}. In a map it goes for each item.
    *
    * @default {Infinity}
    */
-  timeout?: number;
+  timeout?: number | undefined;
   /**
    * So many milliseconds a task that was told to stop may go on.
    *
    * @default {0}
    */
-  grace?: number;
+  grace?: number | undefined;
   /** Buffers and ports in the arguments, or in the items, that are moved rather than copied. */
-  transfer?: Transferable[];
+  transfer?: Transferable[] | undefined;
 }
 
 /** Options of {@linkcode Pool.map}. */
@@ -70,9 +70,9 @@ export interface MapOptions extends TaskOptions {
    * @default {chosen by the pool: in map, split when a worker has nothing to do; in imap, 1 at first, and
    * more as long as they take less than 0.2 ms}
    */
-  chunkSize?: number;
+  chunkSize?: number | undefined;
   /** Called after each chunk with the number of items done, and of all items if it is known. */
-  onProgress?: (done: number, total: number | undefined) => void;
+  onProgress?: ((done: number, total: number | undefined) => void) | undefined;
 }
 
 /** Options of {@linkcode Pool.imap}. */
@@ -82,7 +82,7 @@ export interface ImapOptions extends MapOptions {
    *
    * @default {4 chunks a worker}
    */
-  bufferSize?: number;
+  bufferSize?: number | undefined;
 }
 
 /** Options of a task, checked. */

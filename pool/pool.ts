@@ -60,7 +60,7 @@ const NO_OPTIONS = {};
  * }
  * ```
  */
-export class Pool implements AsyncDisposable {
+export class Pool {
   readonly #backend: Backend;
   /** Those whose inputs are still to be read as they are consumed. */
   readonly #imaps = new Set<Imap<unknown>>();
@@ -117,9 +117,27 @@ export class Pool implements AsyncDisposable {
    * @throws {ProcessLostError} If the worker ended before it answered.
    * @throws {TimeoutError} If the function took longer than `timeout`.
    */
+  apply<A extends [], R>(
+    fn: Target<[], R>,
+    args?: A,
+    options?: TaskOptions,
+  ): Promise<Awaited<R>>;
+  /**
+   * Calls a function in a worker, with arguments.
+   *
+   * @param fn The function; see {@linkcode Target} for what can be sent.
+   * @param args Its arguments, copied now.
+   * @param options Signal, timeout, and what is moved.
+   * @returns What it returns.
+   */
   apply<A extends unknown[], R>(
     fn: Target<A, R>,
-    args: A = NO_ARGS as unknown[] as A,
+    args: readonly [...A] | undefined,
+    options?: TaskOptions,
+  ): Promise<Awaited<R>>;
+  apply<R>(
+    fn: Target<never[], R>,
+    args: readonly unknown[] = NO_ARGS,
     options?: TaskOptions,
   ): Promise<Awaited<R>> {
     try {
@@ -133,7 +151,11 @@ export class Pool implements AsyncDisposable {
     const { resolve, reject } = captured;
     const mark = markCall();
     try {
-      this.#backend.submit(fn, args, mark === undefined ? resolve as Answer : fullCall(mark));
+      this.#backend.submit(
+        fn,
+        args as unknown[],
+        mark === undefined ? resolve as Answer : fullCall(mark),
+      );
     } catch (error) {
       reject(error);
     }
@@ -150,9 +172,27 @@ export class Pool implements AsyncDisposable {
    * @throws {ClosedError} If the pool has been closed.
    * @throws {TypeError} If an option is of the wrong type.
    */
+  applyAsync<A extends [], R>(
+    fn: Target<[], R>,
+    args?: A,
+    options?: TaskOptions & AsyncCallbacks<Awaited<R>>,
+  ): AsyncResult<Awaited<R>>;
+  /**
+   * Like {@linkcode apply}, with arguments, but returns at once what can be asked for the result.
+   *
+   * @param fn The function.
+   * @param args Its arguments, copied now.
+   * @param options As of {@linkcode apply}, and what to call at the end.
+   * @returns The result, now or later.
+   */
   applyAsync<A extends unknown[], R>(
     fn: Target<A, R>,
-    args: A = NO_ARGS as unknown[] as A,
+    args: readonly [...A] | undefined,
+    options?: TaskOptions & AsyncCallbacks<Awaited<R>>,
+  ): AsyncResult<Awaited<R>>;
+  applyAsync<R>(
+    fn: Target<never[], R>,
+    args: readonly unknown[] = NO_ARGS,
     options: TaskOptions & AsyncCallbacks<Awaited<R>> = NO_OPTIONS,
   ): AsyncResult<Awaited<R>> {
     checkCallbacks("applyAsync", options);
@@ -209,7 +249,7 @@ export class Pool implements AsyncDisposable {
    */
   starmap<A extends unknown[], R>(
     fn: Target<A, R>,
-    items: Iterable<A> | AsyncIterable<A>,
+    items: Iterable<readonly [...A]> | AsyncIterable<readonly [...A]>,
     options?: MapOptions,
   ): Promise<Awaited<R>[]> {
     return this.#promiseMap("starmap", fn, items, options) as Promise<Awaited<R>[]>;
@@ -226,7 +266,7 @@ export class Pool implements AsyncDisposable {
    */
   starmapAsync<A extends unknown[], R>(
     fn: Target<A, R>,
-    items: Iterable<A> | AsyncIterable<A>,
+    items: Iterable<readonly [...A]> | AsyncIterable<readonly [...A]>,
     options: MapOptions & AsyncCallbacks<Awaited<R>[]> = NO_OPTIONS,
   ): AsyncResult<Awaited<R>[]> {
     checkCallbacks("starmapAsync", options);
@@ -344,7 +384,7 @@ export class Pool implements AsyncDisposable {
   }
 
   /** A call with options. */
-  #call(verb: string, fn: unknown, args: unknown[], options: TaskOptions): Call<unknown> {
+  #call(verb: string, fn: unknown, args: readonly unknown[], options: TaskOptions): Call<unknown> {
     const { signal, timeout, grace, transfer } = checkTaskOptions(verb, options);
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const watch = { timeout, grace, giveBack: undefined, task: SETTLED };
@@ -352,7 +392,7 @@ export class Pool implements AsyncDisposable {
     const cancel = (reason: unknown) => this.#backend.cancel(job, reason, grace);
     try {
       signal?.throwIfAborted();
-      this.#backend.submit(fn, args, job, transfer && { transfer });
+      this.#backend.submit(fn, args as unknown[], job, transfer && { transfer });
       cancelBy(signal, cancel, promise);
     } catch (error) {
       reject(error);
@@ -450,6 +490,10 @@ export class Pool implements AsyncDisposable {
     if (this.#state !== "open") throw new ClosedError("Cannot use Pool: it has been closed");
   }
 }
+
+// JSR leaves methods that are named by a symbol out of the declarations that it makes for npm.
+/** A pool is closed and joined at the end of `await using`. */
+export interface Pool extends AsyncDisposable {}
 
 /** Workers on this machine. */
 const here: PoolBackend = {

@@ -59,14 +59,14 @@ export interface PipeOptions {
    *
    * @default {true}
    */
-  duplex?: boolean;
+  duplex?: boolean | undefined;
   /**
    * Bytes of shared memory reserved for each direction; a page is used only once something has been
    * written to it. A message may be larger: it streams through.
    *
    * @default {1_048_576}
    */
-  capacity?: number;
+  capacity?: number | undefined;
 }
 
 /** Options of {@linkcode Connection.recvBytesSync}. */
@@ -76,7 +76,7 @@ export interface RecvBytesSyncOptions extends WaitSyncOptions {
    *
    * @default {Infinity}
    */
-  maxLength?: number;
+  maxLength?: number | undefined;
 }
 
 /** Options of {@linkcode Connection.recvBytes}. */
@@ -449,6 +449,10 @@ export class Connection {
     if (this.#closed) throw new ClosedError(`Cannot ${verb}: this end of the pipe is closed`);
   }
 }
+
+// JSR leaves methods that are named by a symbol out of the declarations that it makes for npm.
+/** A connection is closed at the end of `using`. */
+export interface Connection extends Disposable {}
 
 /** Decodes without blocking; the value is a promise if it has attachments to fetch. */
 class AsyncRecv extends RingGet<{ value: unknown }> {

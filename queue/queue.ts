@@ -19,6 +19,7 @@ import { RingGet, RingPut, RingReady, type RingSource } from "../memory/ring_wai
 import { checkTimeout } from "../memory/timeout.ts";
 import { PENDING, waitSync } from "../memory/wait.ts";
 import { encode } from "../wire/codec/codec.ts";
+import { show } from "../wire/codec/error_envelope.ts";
 import { registerExports } from "../wire/target/exports.ts";
 import { discard, fromInbox, fromInboxSync, keepItem, toItem } from "../wire/packet.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
@@ -30,14 +31,14 @@ export interface QueueOptions {
    *
    * @default {0}
    */
-  maxSize?: number;
+  maxSize?: number | undefined;
   /**
    * Bytes of shared memory reserved; a page is used only once something has been written to it. An
    * item may be larger: it streams through.
    *
    * @default {16_777_216}
    */
-  capacity?: number;
+  capacity?: number | undefined;
 }
 
 const DEFAULT_CAPACITY = 16 * 2 ** 20;
@@ -84,7 +85,7 @@ export let getThrough: (queue: Queue, source: RingSource) => void;
  * assertEquals(queue.empty(), true);
  * ```
  */
-export class Queue<T = unknown> implements AsyncIterable<T> {
+export class Queue<T = unknown> {
   readonly #ring: Ring;
   /** Gives the items: the ring or, in a JoinableQueue, its ledger. */
   #source: RingSource;
@@ -276,6 +277,10 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 }
 
+// JSR leaves methods that are named by a symbol out of the declarations that it makes for npm.
+/** A queue's items can be read by `for await`. */
+export interface Queue<T = unknown> extends AsyncIterable<T> {}
+
 /** Decodes without blocking; the value is a promise if it has attachments to fetch. */
 class AsyncGet extends RingGet<{ value: unknown }> {
   protected override takeInbox(): { value: unknown } {
@@ -318,7 +323,9 @@ function checkOptions(
 ): RingOptions {
   if (!Number.isSafeInteger(maxSize) || maxSize < 0 || maxSize >= 2 ** 31) {
     throw new RangeError(
-      `Cannot create ${name}: 'maxSize' must be an integer >= 0 and < 2^31, but is ${maxSize}`,
+      `Cannot create ${name}: 'maxSize' must be an integer >= 0 and < 2^31, but is ${
+        show(maxSize)
+      }`,
     );
   }
   return { maxItems: maxSize, capacity: checkCapacity(capacity, name) };

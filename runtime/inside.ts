@@ -17,7 +17,7 @@ interface WorkerGlobals {
  * Describes the worker that it runs in.
  *
  * **Self-contained.** It travels as source text into the worker's entry, so it uses nothing but its
- * own locals and globals.
+ * own locals and globals. Its functions are methods: see `boot()`.
  */
 export function inside(): Inside {
   const globals = globalThis as unknown as WorkerGlobals;
@@ -26,7 +26,9 @@ export function inside(): Inside {
   // self.close() ends a worker without any event that its parent could hear of; exit() does not.
   if (globals.close !== undefined) {
     Object.defineProperty(globalThis, "close", {
-      value: () => exit(0),
+      value() {
+        exit(0);
+      },
       configurable: true,
       writable: true,
     });
@@ -54,6 +56,8 @@ export function inside(): Inside {
       process.emit("exit", code);
       Deno.exit(code);
     },
-    importModule: (url) => import(url),
+    importModule(url) {
+      return import(url);
+    },
   };
 }

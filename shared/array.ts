@@ -50,7 +50,7 @@ const PIECE = 4096;
  * assertEquals(squares.slice(1), [4n, 9n]);
  * ```
  */
-export class SharedArray<T extends ElementType = ElementType> implements Iterable<ElementOf<T>> {
+export class SharedArray<T extends ElementType = ElementType> {
   /**
    * The elements, as the typed array of the type over the shared memory; a bool is a byte, 0 or 1.
    *
@@ -193,7 +193,9 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
     const Class = typeof index === "number" ? RangeError : TypeError;
     throw new Class(
       `Cannot ${verb} SharedArray: 'index' must be an integer >= ${-length} and < ${length}, ` +
-        `but is ${textOf(index)} (length ${length})`,
+        `but is ${
+          typeof index === "string" ? JSON.stringify(index) : textOf(index)
+        } (length ${length})`,
     );
   }
 
@@ -202,6 +204,10 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
     throw misfit(`SharedArray: element ${index}`, this.#type, value);
   }
 }
+
+// JSR leaves methods that are named by a symbol out of the declarations that it makes for npm.
+/** An array's elements can be read by `for`. */
+export interface SharedArray<T extends ElementType = ElementType> extends Iterable<ElementOf<T>> {}
 
 function checkSize(size: number): number {
   if (Number.isSafeInteger(size) && size >= 0) return size;

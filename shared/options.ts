@@ -9,7 +9,7 @@ export interface SharedOptions {
    *
    * @default {true}
    */
-  lock?: boolean | Lock | RLock;
+  lock?: boolean | Lock | RLock | undefined;
 }
 
 /** How all of them cross. */

@@ -79,7 +79,7 @@ export class SharedStruct<
    */
   constructor(
     schema: S,
-    initial: { [K in keyof S]?: ElementOf<S[K]> } = {},
+    initial: { [K in keyof S]?: ElementOf<S[K]> | undefined } = {},
     options: SharedOptions = {},
   ) {
     this.#schema = checkSchema(schema);

@@ -14,6 +14,7 @@ import {
 import { bootRecord } from "../memory/control.ts";
 import { checkTimeout } from "../memory/timeout.ts";
 import { PENDING, waitSync } from "../memory/wait.ts";
+import { show } from "../wire/codec/error_envelope.ts";
 import { Unsendable } from "../wire/codec/kinds.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
 import type { TargetRef } from "../wire/protocol.ts";
@@ -27,9 +28,9 @@ export interface BarrierOptions {
    * Called by one of the parties, once all have arrived and before any passes; see `Target` for what it
    * may be. If it throws, the barrier breaks, and its party gets what it has thrown.
    */
-  action?: () => void;
+  action?: (() => void) | undefined;
   /** What `timeout` is for waits that give none; in milliseconds. */
-  timeout?: number;
+  timeout?: number | undefined;
 }
 
 /** How a Barrier crosses. */
@@ -123,7 +124,7 @@ export class Barrier {
     const { action, timeout } = options;
     if (action !== undefined && typeof action !== "function") {
       throw new TypeError(
-        `Cannot create Barrier: 'action' must be a function, but is ${String(action)}`,
+        `Cannot create Barrier: 'action' must be a function, but is ${show(action)}`,
       );
     }
     checkTimeout(timeout);
@@ -212,7 +213,9 @@ export class Barrier {
         `Cannot pass Barrier: the other parties did not come within ${timeout} ms`,
       );
     }
-    throw new BrokenBarrierError("Cannot pass Barrier: it was broken or reset");
+    throw new BrokenBarrierError(
+      "Cannot pass Barrier: it was broken or reset; after reset() its parties may wait again",
+    );
   }
 
   #act(arrival: Arrival): number | typeof BREAK {

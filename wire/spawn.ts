@@ -127,8 +127,8 @@ function mainGuardText(name: string): string {
   return `Cannot start ${name}: this module has been imported for ${ownName}, and would start ` +
     "processes without end. Start processes only where the module is the program:\n\n" +
     "    if (import.meta.main) {\n      // start processes here\n    }\n\n" +
-    "In an executable made by `bun build --compile`, where import.meta.main is true everywhere, use " +
-    "`if (isMainProcess())`.";
+    "In what `bun build` makes with --compile or --target=node, import.meta.main is true everywhere: " +
+    "use `if (isMainProcess())`.";
 }
 
 /** Ends a process from outside, with the given exit code. Harmless after its end. */
@@ -157,10 +157,8 @@ function start({ record, transfer }: StartRequest): void {
   const { pid } = record;
   // Terminated before it was started.
   if (exitCodeOf(pid) !== null) return;
-  // Tools that keep functions' names (esbuild's keepNames) call this helper inside of them.
   // Without a name, stack traces would show the whole text.
-  entry ??= `const __name = (value) => value;\n${runtime.entryText(String(boot))}\n` +
-    "//# sourceURL=multiprocessing:entry";
+  entry ??= `${runtime.entryText(String(boot))}\n//# sourceURL=multiprocessing:entry`;
   const link = openLink(pid);
   const { promise, resolve } = Promise.withResolvers<void>();
   const native = runtime.startWorker({

@@ -277,7 +277,10 @@ function checkMoved(transferables: readonly unknown[]): void {
       );
     }
     if (each instanceof ArrayBuffer && each.detached) {
-      throw new Unsendable("its list of transferables holds an ArrayBuffer that was moved before");
+      throw new Unsendable(
+        "its list of transferables holds an ArrayBuffer that was moved before",
+        "move a copy, buffer.slice()",
+      );
     }
   }
 }

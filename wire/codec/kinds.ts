@@ -199,7 +199,12 @@ export const STRING: Kind = define<string>({
 /** ArrayBuffers. */
 export const BUFFER: Kind = define<ArrayBuffer>({
   flatten(source, _node, writer) {
-    if (source.detached) throw new Unsendable("an ArrayBuffer that was moved before is gone here");
+    if (source.detached) {
+      throw new Unsendable(
+        "an ArrayBuffer that was moved before is empty here",
+        "move a copy, buffer.slice()",
+      );
+    }
     writer.settleLater();
   },
   settle(source, node, writer) {

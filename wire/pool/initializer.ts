@@ -25,6 +25,7 @@ export function packInitializer(target: unknown, args: unknown[]): PackedCall {
   };
   if (moved.length === 0) return packed;
   throw new EncodingError(
-    "Cannot send initargs: every worker of a pool gets them, so nothing in them can be moved",
+    "Cannot send initargs: every worker of a pool gets them, so nothing in them can be moved; " +
+      "give them without transfer()",
   );
 }

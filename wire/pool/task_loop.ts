@@ -189,7 +189,7 @@ class TaskLoop {
       () => fn(...args),
       () => {
         this.#interrupted = true;
-        return new TimeoutError(`The task was interrupted after ${limit} ms`);
+        return new TimeoutError(`The task took longer than ${limit} ms`);
       },
     );
   }

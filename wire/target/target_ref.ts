@@ -6,6 +6,7 @@
  */
 
 import { TargetError } from "../../errors.ts";
+import { show } from "../codec/error_envelope.ts";
 import { setDescriber } from "./describer.ts";
 import { analyseCapture, type Analysis, type Captured } from "./capture.ts";
 import { exportName } from "./exports.ts";
@@ -90,10 +91,12 @@ function describeFunction(path: readonly Step[]): TargetRef {
   // Not fn.toString(), which anybody may have replaced.
   const analysis = analyseCapture(Function.prototype.toString.call(fn));
   const { expression, free, captured, problems } = analysis;
-  const given = Object.keys(scope ?? {}).filter((key) => free.has(key));
+  const keys = Object.keys(scope ?? {});
+  const given = keys.filter((key) => free.has(key));
+  const unused = keys.filter((key) => !free.has(key));
   const missing = captured.filter((use) => !given.includes(use.name));
   if (missing.length > 0 || problems.length > 0) {
-    throw new TargetError(refusal(path, missing, problems, given));
+    throw new TargetError(refusal(path, missing, problems, given, unused));
   }
   const ref: SourceRef = {
     kind: "source",
@@ -119,6 +122,7 @@ function refusal(
   missing: readonly Captured[],
   problems: Analysis["problems"],
   given: readonly string[],
+  unused: readonly string[],
 ): string {
   const own = path.at(-1)!;
   const fn = shortName(own);
@@ -134,6 +138,12 @@ function refusal(
           : `${use.name}: ${nameMend(use, fn, withScope)}`
       ),
     );
+    if (unused.length > 0) {
+      lines.push(
+        `its scope has ${unused.join(", ")}, which it does not use; ` +
+          "if a minifier has renamed them, docs/bundlers.md has the mend",
+      );
+    }
   }
   return `Cannot send ${label(path)}: ${lines.join("\n  ")}`;
 }
@@ -155,10 +165,6 @@ function label(path: readonly Step[]): string {
 /** How the function is called in code that a message proposes. */
 function shortName({ name }: Step): string {
   return isScopeName(name) ? name : "fn";
-}
-
-function show(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : String(value);
 }
 
 setDescriber(describeTarget);
