@@ -5,9 +5,9 @@
  */
 
 import type { Redis } from "ioredis";
-import { fromBase64, inFolder, pathToFileURL, readFile, sha256, within } from "../runtime/host.ts";
+import { inFolder, pathToFileURL, readFile, sha256, within } from "../runtime/host.ts";
 import type { FunctionRecord, ModuleRecord } from "../wire/messages.ts";
-import type { Runnable } from "./run.ts";
+import type { Content, Runnable } from "./run.ts";
 
 /** Why a daemon does not run a function. */
 export class Refused extends Error {
@@ -55,15 +55,15 @@ export class Functions {
     const text = await this.#redis.hget(this.#key, key);
     if (text === null) throw new Refused(`the function ${key} is unknown`);
     const record = JSON.parse(text) as FunctionRecord;
-    if (record.kind === "module") return this.#module(key, record);
-    if (this.#permits.allowCode) return { key, ref: fromBase64(record.ref) };
+    if (record.kind === "module") return this.#module(record);
+    if (this.#permits.allowCode) return runnable({ ref: record.ref });
     throw new Refused(
       "this daemon runs no functions that come as text; put the function into a module under the " +
         "root and export it, or start the daemon with --allow-code",
     );
   }
 
-  #module(key: string, { path, hash, name, task }: ModuleRecord): Runnable {
+  #module({ path, hash, name, task }: ModuleRecord): Runnable {
     const { root } = this.#permits;
     const file = inFolder(root, path);
     let bytes: Uint8Array;
@@ -80,6 +80,10 @@ export class Functions {
           "and start the daemon again",
       );
     }
-    return { key, url: pathToFileURL(file).href, name, task };
+    return runnable({ url: pathToFileURL(file).href, name, task });
   }
+}
+
+function runnable(content: Content): Runnable {
+  return JSON.stringify(content);
 }

@@ -27,7 +27,7 @@ import { refuse } from "../wire/refusal.ts";
 import type { Server } from "../wire/server.ts";
 import { Appetite } from "./appetite.ts";
 import { Functions, type Permits, Refused } from "./functions.ts";
-import type { Output, prepare, runJob, Runnable } from "./run.ts";
+import type { Input, Output, prepare, runJob, Runnable } from "./run.ts";
 
 const RUN = new URL("./run.ts", import.meta.url).href;
 const RUN_JOB = { module: RUN, name: "runJob" } as Target<Parameters<typeof runJob>, Output>;
@@ -54,7 +54,8 @@ export class Member {
   readonly #functions: Functions;
   readonly #worker: JobWorker<JobData, JobResult>;
   readonly #appetite: Appetite;
-  readonly #running = new Map<string, AbortController>();
+  /** Jobs that are here, and how to stop those that may be cancelled. */
+  readonly #running = new Map<string, AbortController | undefined>();
   #givingBack = false;
   /** Workers on this machine, started with the first job. */
   #local: Promise<Pool> | undefined;
@@ -115,11 +116,11 @@ export class Member {
 
   /** What BullMQ calls for each job. */
   async #process(job: Job<JobData, JobResult>, token: string | undefined): Promise<JobResult> {
-    const controller = new AbortController();
+    const controller = job.data.c ? new AbortController() : undefined;
     this.#running.set(job.id!, controller);
     const begun = performance.now();
     try {
-      return await this.#answer(job.data, controller.signal);
+      return await this.#answer(job.data, controller?.signal);
     } catch (error) {
       if (this.#givingBack) {
         await job.moveToWait(token);
@@ -134,16 +135,26 @@ export class Member {
     }
   }
 
-  async #answer(data: JobData, signal: AbortSignal): Promise<JobResult> {
-    const { f, m, i, t: timeout = Infinity, g: grace = Infinity } = data;
+  async #answer({ f, m, i, t, g }: JobData, signal: AbortSignal | undefined): Promise<JobResult> {
     const runnable = await this.#functions.find(f);
-    const input = "b" in i ? fromBase64(i.b) : await this.#parcels.fetch(i);
+    const input = "b" in i ? i.b : await this.#parcels.fetch(i);
     const local = await this.#workers();
-    const options = { signal, timeout, grace };
-    const each = timeout < Infinity && m !== "call";
-    const output = each
-      ? await runEach(local, runnable, m === "starmap", input, options)
-      : await local.apply(RUN_JOB, [runnable, m, input], options);
+    if (signal === undefined) return this.#pack(await local.apply(RUN_JOB, [runnable, m, input]));
+    const limits = { signal, timeout: t ?? Infinity, grace: g ?? Infinity };
+    return this.#pack(
+      t !== undefined && m !== "call"
+        ? await runEach(local, runnable, m === "starmap", input, limits)
+        : await local.apply(RUN_JOB, [runnable, m, input], limits),
+    );
+  }
+
+  #pack(output: Output): JobResult | Promise<JobResult> {
+    if (typeof output !== "string") return this.#packMany(output);
+    const bytes = { b: output.slice(1) };
+    return output[0] === "v" ? { v: bytes } : { e: bytes };
+  }
+
+  async #packMany(output: Exclude<Output, string>): Promise<JobResult> {
     return "v" in output
       ? { v: await this.#parcels.send(output.v) }
       : { e: await this.#parcels.send(output.e) };
@@ -184,18 +195,19 @@ async function runEach(
   local: Pool,
   runnable: Runnable,
   spread: boolean,
-  input: Uint8Array,
+  input: Input,
   options: Limits,
 ): Promise<Output> {
   const begun = performance.now();
-  const items = decodeValue(input) as unknown[];
+  const items = decodeValue(bytesOf(input)) as unknown[];
   const result: ChunkResult = { values: [], errors: [], took: 0 };
   const run = async (item: unknown, at: number): Promise<void> => {
     const args = encodeValue(spread ? item : [item], "args", refuse);
     try {
       const output = await local.apply(RUN_JOB, [runnable, "call", args], options);
-      if ("v" in output) result.values[at] = decodeValue(output.v);
-      else result.errors.push([at, output.e]);
+      const [kind, bytes] = open(output);
+      if (kind === "v") result.values[at] = decodeValue(bytes);
+      else result.errors.push([at, bytes]);
     } catch (error) {
       result.errors.push([at, encodeError(error, refuse)]);
     }
@@ -205,4 +217,14 @@ async function runEach(
   result.values.length = items.length;
   result.took = performance.now() - begun;
   return { v: encodeValue(result, "result", refuse) };
+}
+
+function bytesOf(input: Input): Uint8Array {
+  return typeof input === "string" ? fromBase64(input) : input;
+}
+
+/** What came of a job, and its bytes. */
+function open(output: Output): ["v" | "e", Uint8Array] {
+  if (typeof output === "string") return [output[0] as "v" | "e", fromBase64(output.slice(1))];
+  return "v" in output ? ["v", output.v] : ["e", output.e];
 }

@@ -16,46 +16,37 @@ import {
   resolveTarget,
   type TargetRef,
 } from "@multiprocessing/core/backend";
-import type { ChunkResult } from "../wire/messages.ts";
+import { fromBase64, toBase64 } from "../runtime/base64.ts";
+import { type ChunkResult, MANY_BYTES } from "../wire/messages.ts";
 import { refuse } from "../wire/refusal.ts";
 
-/** A function as the daemon's main thread hands it to its workers. */
-export type Runnable = ModuleRunnable | CodeRunnable;
+/** A function as the daemon's main thread hands it to its workers: the text of a {@linkcode Content}. */
+export type Runnable = string;
 
-/** An export of a module that is there. */
-export interface ModuleRunnable {
-  /** Names it among all that this daemon runs. */
-  key: string;
-  /** Absolute. */
-  url: string;
-  name: string;
-  task: boolean;
-}
+/** An export of a module that is there; or a function that came as text, encoded, in Base64. */
+export type Content = { url: string; name: string; task: boolean } | { ref: string };
 
-/** A function that came as text. */
-export interface CodeRunnable {
-  key: string;
-  ref: Uint8Array;
-}
+/** The encoded input of a job: short ones as Base64, which spares the main thread to decode it. */
+export type Input = string | Uint8Array;
 
-/** What came of a job: a value or, with `e`, what was thrown, encoded. */
-export type Output = { v: Uint8Array } | { e: Uint8Array };
+/**
+ * What came of a job: a value or, with `e`, what was thrown, encoded. Short ones are a string of that
+ * letter and Base64, which the main thread passes on as it is.
+ */
+export type Output = string | { v: Uint8Array } | { e: Uint8Array };
 
-const functions = new Map<string, AnyFunction>();
+const functions = new Map<Runnable, AnyFunction>();
 
 async function load(runnable: Runnable): Promise<AnyFunction> {
-  const { key } = runnable;
-  let fn = functions.get(key);
-  if (fn === undefined) {
-    fn = await resolveTarget(refOf(runnable), (url) => import(url));
-    functions.set(key, fn);
-  }
+  const fn = await resolveTarget(refOf(runnable), (url) => import(url));
+  functions.set(runnable, fn);
   return fn;
 }
 
 function refOf(runnable: Runnable): TargetRef {
-  if ("ref" in runnable) return decodeValue(runnable.ref) as TargetRef;
-  const { url, name, task } = runnable;
+  const content = JSON.parse(runnable) as Content;
+  if ("ref" in content) return decodeValue(fromBase64(content.ref)) as TargetRef;
+  const { url, name, task } = content;
   return { kind: "module", module: url, name, task };
 }
 
@@ -66,19 +57,20 @@ export async function prepare(runnable: Runnable, args: Uint8Array): Promise<voi
 }
 
 /** Runs a job of calls; the value of a map is a {@linkcode ChunkResult}. */
-export async function runJob(
-  runnable: Runnable,
-  mode: JobMode,
-  input: Uint8Array,
-): Promise<Output> {
+export async function runJob(runnable: Runnable, mode: JobMode, input: Input): Promise<Output> {
   try {
-    const fn = await load(runnable);
-    const values = decodeValue(input) as never[];
+    const fn = functions.get(runnable) ?? await load(runnable);
+    const values = decodeValue(typeof input === "string" ? fromBase64(input) : input) as never[];
     const value = mode === "call" ? await fn(...values) : await runChunk(fn, mode, values);
-    return { v: encodeValue(value, "result", refuse) };
+    return pack("v", encodeValue(value, "result", refuse));
   } catch (error) {
-    return { e: encodeThrown(error) };
+    return pack("e", encodeThrown(error));
   }
+}
+
+function pack(kind: "v" | "e", bytes: Uint8Array): Output {
+  if (bytes.length < MANY_BYTES) return kind + toBase64(bytes);
+  return kind === "v" ? { v: bytes } : { e: bytes };
 }
 
 async function runChunk(

@@ -45,7 +45,7 @@ import type { ChunkResult, JobResult, NodeRecord, PoolRecord } from "../wire/mes
 import { Names } from "../wire/names.ts";
 import { refuse } from "../wire/refusal.ts";
 import { Functions } from "./functions.ts";
-import { Link } from "./link.ts";
+import { Link, type Listener } from "./link.ts";
 import type { Settled } from "./options.ts";
 import { Outbox, type Sent } from "./outbox.ts";
 import { newPoolId, Presence } from "./presence.ts";
@@ -96,9 +96,16 @@ export class ClusterBackend implements Backend {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.ended = promise;
     this.#end = resolve;
-    this.#link = Link.open(settled.server, this.#names.queue(this.#id), this.#names.bull);
+    this.#link = Link.open(
+      settled.server,
+      this.#names.queue(this.#id),
+      this.#names.bull,
+      this.#hears(),
+    );
+    const ready = this.#open();
+    ready.catch(() => {}); // Said to each job.
     this.#outbox = new Outbox({
-      ready: this.#open(),
+      ready,
       parcels: (link) => this.#parcels ??= new Parcels(link.redis, this.#names, this.#record),
       prepare: ({ redis }) => this.#functions.tell(redis),
       refuse: (sent, error) => this.#reject(sent, error),
@@ -126,7 +133,6 @@ export class ClusterBackend implements Backend {
   async #open(): Promise<Link> {
     try {
       const link = await this.#link;
-      this.#listen(link);
       this.#keepAlive(link);
       await this.#presence.begin(link);
       return link;
@@ -194,24 +200,19 @@ export class ClusterBackend implements Backend {
 
   // ── Results
 
-  #listen({ events }: Link): void {
-    events.on("active", ({ jobId }) => {
-      this.#heard = performance.now();
-      const sent = this.#outbox.sent.get(jobId);
-      if (sent !== undefined) this.#mark(sent, true);
-    });
-    events.on("waiting", ({ jobId }) => {
-      const sent = this.#outbox.sent.get(jobId);
-      if (sent !== undefined) this.#mark(sent, false);
-    });
-    events.on("completed", ({ jobId, returnvalue }) => {
-      this.#heard = performance.now();
-      this.#take(jobId, returnvalue as unknown as JobResult | null);
-    });
-    events.on("failed", ({ jobId, failedReason }) => {
-      this.#heard = performance.now();
-      this.#lose(jobId, failedReason);
-    });
+  #hears(): Listener {
+    const mark = (id: string, running: boolean): void => {
+      const sent = this.#outbox.sent.get(id);
+      if (sent !== undefined) this.#mark(sent, running);
+    };
+    const hear = (): void => void (this.#heard = performance.now());
+    return {
+      active: (id) => (hear(), mark(id, true)),
+      waiting: (id) => mark(id, false),
+      completed: (id, result) => (hear(), this.#take(id, result)),
+      failed: (id, reason) => (hear(), this.#lose(id, reason)),
+      refused: (error) => this.#break(error),
+    };
   }
 
   #mark(sent: Sent, running: boolean): void {

@@ -129,11 +129,13 @@ export class Outbox {
 
   async #dataOf(link: Link, { job, fn, bytes }: Sent): Promise<JobData> {
     const input = await this.#options.parcels(link).send(bytes);
-    const { timeout = Infinity, grace = Infinity } = job.watch ?? {};
+    const { watch } = job;
+    const { timeout = Infinity, grace = Infinity } = watch ?? {};
     return {
       f: fn,
       m: job.mode ?? "call",
       i: input,
+      ...watch !== undefined && { c: true },
       ...timeout < Infinity && { t: timeout },
       ...grace < Infinity && { g: grace },
     };

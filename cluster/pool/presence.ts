@@ -9,7 +9,7 @@
  */
 
 import { randomUUID } from "../runtime/host.ts";
-import { clearInterval, setInterval } from "../runtime/timers.ts";
+import { clearInterval, pause, setInterval } from "../runtime/timers.ts";
 import type { NodeRecord, PoolRecord } from "../wire/messages.ts";
 import { keepFor } from "../wire/bytes.ts";
 import type { Names } from "../wire/names.ts";
@@ -17,6 +17,9 @@ import type { Link } from "./link.ts";
 
 /** A daemon that has said nothing for so long, in ms, is gone. */
 export const SILENT_MS = 10_000;
+
+/** Redis has so many milliseconds to hear that a pool ends. */
+const GOODBYE_MS = 5_000;
 
 /** What a {@linkcode Presence} is made of. */
 export interface PresenceOptions {
@@ -97,10 +100,14 @@ export class Presence {
     await onBeat(link, daemons);
   }
 
-  /** Ends it: the pool is gone. */
-  async end({ redis, queue }: Link): Promise<void> {
+  /** Ends it: the pool is gone. Where Redis is out of reach, its lease will be over some time. */
+  async end(link: Link): Promise<void> {
     this.#ended = true;
     clearInterval(this.#timer);
+    if (link.redis.status === "ready") await Promise.race([this.#remove(link), pause(GOODBYE_MS)]);
+  }
+
+  async #remove({ redis, queue }: Link): Promise<void> {
     await this.#beating?.catch(() => {});
     const { names, record: { id } } = this.#options;
     await redis.multi()

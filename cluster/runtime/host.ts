@@ -4,7 +4,6 @@
  * @module
  */
 
-import { Buffer } from "node:buffer";
 import { createHash, randomUUID } from "node:crypto";
 import { readFileSync, realpathSync, statSync } from "node:fs";
 import { availableParallelism, hostname } from "node:os";
@@ -15,6 +14,7 @@ import { parseArgs } from "node:util";
 
 export { availableParallelism, fileURLToPath, hostname, parseArgs, pathToFileURL, randomUUID };
 export { resolve };
+export { fromBase64, toBase64, toBuffer } from "./base64.ts";
 
 /** The value of a variable of the environment; undefined if there is none, or it may not be read. */
 export function variable(name: string): string | undefined {
@@ -90,19 +90,4 @@ export function within(folder: string, path: string): string | undefined {
 /** The path of what lies in a folder. */
 export function inFolder(folder: string, path: string): string {
   return join(folder, ...path.split("/"));
-}
-
-/** The same memory, as clients of Redis want it. */
-export function toBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
-  return Buffer.from(buffer, byteOffset, byteLength);
-}
-
-/** Bytes as text that JSON can hold. */
-export function toBase64(bytes: Uint8Array): string {
-  return toBuffer(bytes).toString("base64");
-}
-
-/** The bytes of {@linkcode toBase64}. */
-export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(Buffer.from(text, "base64"));
 }

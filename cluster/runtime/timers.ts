@@ -4,4 +4,11 @@
  * @module
  */
 
+import { setTimeout } from "node:timers";
+
 export { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
+
+/** Resolves after so many milliseconds. Does not keep the program alive. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref());
+}

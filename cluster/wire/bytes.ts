@@ -6,11 +6,8 @@
 
 import type { Redis } from "ioredis";
 import { randomUUID, toBase64, toBuffer } from "../runtime/host.ts";
-import type { Bytes } from "./messages.ts";
+import { type Bytes, MANY_BYTES } from "./messages.ts";
 import type { Names } from "./names.ts";
-
-/** From so many bytes on they lie beside the message: BullMQ copies messages into its events, and keeps both. */
-const MANY = 16 * 1024;
 
 /** How long bytes are kept of whose pool nothing is heard, in ms. */
 export function keepFor(lease: number): number {
@@ -36,7 +33,7 @@ export class Parcels {
 
   /** Makes bytes ready for a message. */
   async send(bytes: Uint8Array): Promise<Bytes> {
-    if (bytes.length < MANY) return { b: toBase64(bytes) };
+    if (bytes.length < MANY_BYTES) return { b: toBase64(bytes) };
     const k = randomUUID();
     const answers = await this.#redis.multi()
       .hset(this.#key, k, toBuffer(bytes))

@@ -4,7 +4,7 @@ import { toBuffer } from "../runtime/host.ts";
 import { clearTimeout, setTimeout } from "../runtime/timers.ts";
 import { checkCluster, keyOf, type Kind } from "./keys.ts";
 import { ANSWER_KEPT, type Script, SCRIPTS } from "./scripts.ts";
-import { keepAlive } from "./server.ts";
+import { isRefusal, isReply, keepAlive } from "./server.ts";
 import { parseUrl } from "./url.ts";
 
 /** Options of a {@linkcode RedisConnection}. */
@@ -328,16 +328,6 @@ export class RedisConnection implements AsyncDisposable {
 function connect(client: Redis): void {
   // A failure is told by the event "error".
   if (client.status === "wait" || client.status === "end") client.connect().catch(() => {});
-}
-
-/** Whether Redis itself has answered with the error. */
-function isReply(error: unknown): boolean {
-  return error instanceof Error && error.name === "ReplyError";
-}
-
-/** Whether Redis will not let us in, however long we wait. */
-function isRefusal(error: unknown): boolean {
-  return isReply(error) && /^(?:WRONGPASS|NOAUTH|NOPERM|ERR)\b/.test((error as Error).message);
 }
 
 function closedError(): ClosedError {

@@ -45,6 +45,9 @@ export interface CodeRecord {
   ref: string;
 }
 
+/** From so many bytes on they lie beside the message: BullMQ copies messages into its events, and keeps both. */
+export const MANY_BYTES: number = 16 * 1024;
+
 /** Bytes: in the message as Base64 or, if there are many, under a key of their own. */
 export type Bytes = { b: string } | { k: string };
 
@@ -55,6 +58,8 @@ export interface JobData {
   m: JobMode;
   /** The encoded arguments, or items. */
   i: Bytes;
+  /** Whether somebody may cancel it. */
+  c?: true;
   /** So long may a call take, in ms. */
   t?: number;
   /** So long may it go on after that, in ms. */

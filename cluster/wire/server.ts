@@ -36,3 +36,13 @@ export function keepAlive(client: Redis, alive: boolean): void {
   const { stream } = client as unknown as { stream?: { ref?(): void; unref?(): void } };
   alive ? stream?.ref?.() : stream?.unref?.();
 }
+
+/** Whether Redis itself has answered with the error. */
+export function isReply(error: unknown): boolean {
+  return error instanceof Error && error.name === "ReplyError";
+}
+
+/** Whether Redis will not let us in, however long we wait. */
+export function isRefusal(error: unknown): boolean {
+  return isReply(error) && /^(?:WRONGPASS|NOAUTH|NOPERM|ERR)\b/.test((error as Error).message);
+}
