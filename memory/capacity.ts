@@ -11,7 +11,6 @@ const MAX_CAPACITY = 2 ** 30;
 export function checkCapacity(capacity: number, name: string): number {
   if (Number.isSafeInteger(capacity) && capacity >= 1 && capacity <= MAX_CAPACITY) return capacity;
   throw new RangeError(
-    `Cannot create ${name}: 'capacity' must be an integer from 1 to 2^30 bytes, but is ` +
-      (typeof capacity === "string" ? JSON.stringify(capacity) : String(capacity)),
+    `Cannot create ${name}: 'capacity' must be an integer from 1 to 2^30 bytes, but is ${capacity}`,
   );
 }

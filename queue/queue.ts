@@ -19,7 +19,6 @@ import { RingGet, RingPut, RingReady, type RingSource } from "../memory/ring_wai
 import { checkTimeout } from "../memory/timeout.ts";
 import { PENDING, waitSync } from "../memory/wait.ts";
 import { encode } from "../wire/codec/codec.ts";
-import { show } from "../wire/codec/error_envelope.ts";
 import { registerExports } from "../wire/target/exports.ts";
 import { discard, fromInbox, fromInboxSync, keepItem, toItem } from "../wire/packet.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
@@ -323,9 +322,7 @@ function checkOptions(
 ): RingOptions {
   if (!Number.isSafeInteger(maxSize) || maxSize < 0 || maxSize >= 2 ** 31) {
     throw new RangeError(
-      `Cannot create ${name}: 'maxSize' must be an integer >= 0 and < 2^31, but is ${
-        show(maxSize)
-      }`,
+      `Cannot create ${name}: 'maxSize' must be an integer >= 0 and < 2^31, but is ${maxSize}`,
     );
   }
   return { maxItems: maxSize, capacity: checkCapacity(capacity, name) };

@@ -14,7 +14,6 @@ import {
 import { bootRecord } from "../memory/control.ts";
 import { checkTimeout } from "../memory/timeout.ts";
 import { PENDING, waitSync } from "../memory/wait.ts";
-import { show } from "../wire/codec/error_envelope.ts";
 import { Unsendable } from "../wire/codec/kinds.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
 import type { TargetRef } from "../wire/protocol.ts";
@@ -124,7 +123,7 @@ export class Barrier {
     const { action, timeout } = options;
     if (action !== undefined && typeof action !== "function") {
       throw new TypeError(
-        `Cannot create Barrier: 'action' must be a function, but is ${show(action)}`,
+        `Cannot create Barrier: 'action' must be a function, but is ${String(action)}`,
       );
     }
     checkTimeout(timeout);

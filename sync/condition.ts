@@ -4,7 +4,6 @@ import { ownPid } from "../memory/control.ts";
 import { RecursiveMutex } from "../memory/recursive_mutex.ts";
 import { checkTimeout } from "../memory/timeout.ts";
 import { waitSync } from "../memory/wait.ts";
-import { show } from "../wire/codec/error_envelope.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
 import { registerExports } from "../wire/target/exports.ts";
 import type { LockGuard } from "./guard.ts";
@@ -81,7 +80,7 @@ export class Condition {
   constructor(lock: Lock | RLock = new RLock()) {
     if (!(lock instanceof Lock)) {
       throw new TypeError(
-        `Cannot create Condition: 'lock' must be a Lock or an RLock, but is ${show(lock)}`,
+        `Cannot create Condition: 'lock' must be a Lock or an RLock, but is ${String(lock)}`,
       );
     }
     this.#lock = lock;

@@ -145,6 +145,8 @@ export class Actor {
     await this.dieIfTime();
     if (!this.op.sync) await pause(this.op.ms);
     else if (this.op.ms > 0) spin(this.op.ms);
+    // A terminated thread may run on where it does not call the library: Deno cannot stop a busy loop.
+    if (!isAlive(ownPid)) leave(FENCED);
     halves?.set(1, this.stamp);
     ledger.add(id, field, -1);
   }
