@@ -12,13 +12,13 @@ export interface WaitSyncOptions {
    * How long to wait, in milliseconds. `undefined` waits for ever, `0` or less looks once and does
    * not wait. `NaN` is a `RangeError`.
    */
-  timeout?: number;
+  timeout?: number | undefined;
 }
 
 /** Options of a wait that returns a promise. */
 export interface WaitOptions extends WaitSyncOptions {
   /** Ends the wait: the promise rejects with the signal's reason, and nothing has changed. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** The base of all errors of this library. */

@@ -33,7 +33,7 @@ import { registerWaitable } from "./memory/readiness.ts";
 import { checkTimeout, within } from "./memory/timeout.ts";
 import { PENDING, waitSync } from "./memory/wait.ts";
 import { runtime } from "./runtime/mod.ts";
-import { show } from "./wire/codec/error_envelope.ts";
+import { show } from "./memory/show.ts";
 import type { Passage } from "./wire/codec/shareable.ts";
 import { registerExports } from "./wire/target/exports.ts";
 import { pack } from "./wire/packet.ts";
@@ -43,6 +43,7 @@ import { taskSignal } from "./wire/pool/task_signal.ts";
 import { describeTarget } from "./wire/target/target_ref.ts";
 import type { Target } from "./target.ts";
 import { WORKER_URL } from "./_worker.ts";
+import type { Transferable } from "./target.ts";
 
 export type { Target, WaitOptions, WaitSyncOptions };
 
@@ -72,7 +73,7 @@ export type ProcessOptions<Args extends unknown[]> = {
   daemon?: boolean | undefined;
   /** What among `args` is moved instead of copied. */
   transfer?: Transferable[] | undefined;
-} & ([] extends Args ? unknown : { args: unknown });
+} & ([Args] extends [never] ? unknown : [] extends Args ? unknown : { args: unknown });
 
 /** The running process, as it sees itself. */
 export interface CurrentProcess {

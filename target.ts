@@ -27,12 +27,14 @@
  * @module
  */
 
-import { type ErrorClass, registerErrorClass, show } from "./wire/codec/error_envelope.ts";
+import { show } from "./memory/show.ts";
+import { type ErrorClass, registerErrorClass } from "./wire/codec/error_envelope.ts";
 import { registerExports } from "./wire/target/exports.ts";
 import { type AnyFunction, isScopeName, registerTask, setScope } from "./wire/target/tasks.ts";
 import { transfer } from "./wire/codec/transfer.ts";
+import type { Transferable } from "./runtime/port.ts";
 
-export { transfer };
+export { transfer, type Transferable };
 
 /**
  * A function that a process can run. One of
@@ -59,15 +61,12 @@ export type Target<Args extends unknown[], R> = ((...args: Args) => R) | ModuleT
  * @typeParam R What it returns.
  *
  * @example Usage
- * ```ts no-eval
+ * ```ts
  * import { type ModuleTarget, Pool } from "@multiprocessing/core";
  *
- * const half: ModuleTarget<[n: number], number> = {
- *   module: import.meta.resolve("./tasks.ts"),
- *   name: "half",
- * };
- * await using pool = new Pool();
- * console.log(await pool.map(half, [1, 2])); // [ 0.5, 1 ]
+ * const basename: ModuleTarget<[path: string], string> = { module: "node:path", name: "basename" };
+ * await using pool = new Pool({ processes: 2 });
+ * console.log(await pool.map(basename, ["/a/b.ts", "/c/d.ts"])); // [ "b.ts", "d.ts" ]
  * ```
  */
 export interface ModuleTarget<Args extends unknown[] = never[], R = unknown> {

@@ -1,6 +1,7 @@
 import type { PoolBackend } from "../backend.ts";
 import type { Target } from "../target.ts";
-import { show } from "../wire/codec/error_envelope.ts";
+import { show } from "../memory/show.ts";
+import type { Transferable } from "../target.ts";
 
 /** Options of a {@linkcode Pool}. */
 export interface PoolOptions {

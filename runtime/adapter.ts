@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Transferable } from "./port.ts";
+
 /** Names of the supported runtimes. */
 export type RuntimeName = "deno" | "bun" | "node";
 

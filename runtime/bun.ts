@@ -33,7 +33,7 @@ function startWorker(start: WorkerStart): NativeWorker {
     const { code } = event as unknown as { code: number };
     onExit(failure === undefined ? code : code || 1, failure);
   });
-  worker.postMessage(message, transfer);
+  worker.postMessage(message, transfer as never[]);
   return {
     ref: () => worker.ref(),
     unref: () => worker.unref(),

@@ -1,5 +1,12 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 
+/**
+ * What can be moved rather than copied: an ArrayBuffer, a MessagePort or a stream, of whichever runtime.
+ * A view of a buffer cannot; its `buffer` can. Not the global type of this name, which only browsers'
+ * and Deno's libraries have.
+ */
+export type Transferable = object & { readonly buffer?: never };
+
 /** One end of a channel between two processes. It never keeps an event loop alive. */
 export interface Port {
   /** Sends `message`; what `transfer` lists is moved. */

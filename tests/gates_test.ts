@@ -299,7 +299,7 @@ test("the library's tables have no entry that nobody has made", async () => {
 const WAYS: Record<string, RegExp> = {
   "eval": /(?<![\w$])eval\b(?!\s*:)/g,
   "Function constructor": /(?<![\w$.])Function\s*\(|\.\s*constructor\s*\(/g,
-  "import() of a literal": /(?<![\w$.])import\s*\(\s*(["'])_*\1\s*\)/g,
+  "import() of a literal": /(?<![\w$.]|typeof )import\s*\(\s*(["'])_*\1\s*\)/g,
   "import() of anything else": /(?<![\w$.])import\s*\((?!\s*(["'])_*\1\s*\))/g,
   "code in a context": /\b(?:runIn\w*Context|compileFunction|SourceTextModule|vm)\b\s*(?=[.(,}])/g,
   "built-in modules by name": /\b(?:getBuiltinModule|createRequire|binding|dlopen|require)\s*\(/g,

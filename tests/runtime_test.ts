@@ -14,6 +14,7 @@ import {
 } from "@std/assert";
 import { deadline } from "@std/async";
 import type { Inside, NativeWorker } from "../runtime/mod.ts";
+import type { Transferable } from "../runtime/port.ts";
 import { openChannel, type Port, receive, runtime } from "../runtime/mod.ts";
 import { detectRuntime, type RuntimeGlobals } from "../runtime/detect.ts";
 import { current, ROOT } from "../scripts/runtimes.ts";

@@ -13,6 +13,7 @@ import { Line, type PENDING, waitSync } from "../memory/wait.ts";
 import { receive } from "../runtime/mod.ts";
 import { drainLinks, mainLink, onRequest, request } from "./link.ts";
 import type { DepositRequest, FetchReply, FetchRequest, WithdrawRequest } from "./protocol.ts";
+import type { Transferable } from "../runtime/port.ts";
 
 const TOKENS_PER_PROCESS = 2 ** 26;
 
@@ -26,7 +27,7 @@ export function deposit(attachments: unknown[], transfer: Transferable[]): numbe
   const message: DepositRequest = { kind: "deposit", token, attachments, transfer };
   // Nothing is posted where the main process deposits; what is moved must be gone all the same.
   const local = mainLink === undefined && transfer.length > 0;
-  request(local ? structuredClone(message, { transfer }) : message, transfer);
+  request(local ? structuredClone(message, { transfer: transfer as never[] }) : message, transfer);
   return token;
 }
 

@@ -12,6 +12,7 @@ import { bootRecord, doorbellRang, onDoorbell, ringDoorbell } from "../memory/co
 import { onBlocked } from "../memory/wait.ts";
 import { openChannel, type Port, receive, wrapPort } from "../runtime/mod.ts";
 import type { Request } from "./protocol.ts";
+import type { Transferable } from "../runtime/port.ts";
 
 /** What the main process does with a request. */
 export type RequestHandler = (request: Request, from: Port | undefined) => void;

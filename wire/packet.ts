@@ -9,6 +9,7 @@ import { decode, encode, encodeThrown, MIN_BODY, passagesOf } from "./codec/code
 import { type Destination, loadShareables, type Passage } from "./codec/shareable.ts";
 import { deposit, fetch, fetchSync, withdraw } from "./exchange.ts";
 import type { Encoded, Packed } from "./protocol.ts";
+import type { Transferable } from "../runtime/port.ts";
 
 const TOKEN_BYTES = 8;
 const NONE: readonly unknown[] = [];

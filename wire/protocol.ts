@@ -5,6 +5,7 @@
  */
 
 import type { StartRecord } from "../memory/boot.ts";
+import type { Transferable } from "../runtime/port.ts";
 
 /** A value as it crosses: bytes, and the things that bytes cannot hold. */
 export interface Encoded {

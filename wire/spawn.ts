@@ -28,6 +28,7 @@ import {
 import { insideTarget, type NativeWorker, runtime } from "../runtime/mod.ts";
 import { closeLink, onRequest, onRing, openLink, request } from "./link.ts";
 import type { StartRequest, StopRequest } from "./protocol.ts";
+import type { Transferable } from "../runtime/port.ts";
 
 /** What to start. */
 export interface SpawnOptions {
@@ -67,7 +68,7 @@ export const ownName: string = bootRecord?.start.name ?? "MainProcess";
  */
 export function spawn(options: SpawnOptions): number {
   const { pid = takePid(options.name), transfer, ...rest } = options;
-  const refusal = options.plain === null ? runtime.refusal?.(options.module) : undefined;
+  const refusal = options.plain === null ? refusalOf(options.module) : undefined;
   if (refusal !== undefined) {
     dropPid(pid);
     throw new ProcessError(`Cannot start ${options.name}: ${refusal}`);
@@ -88,6 +89,13 @@ export function spawn(options: SpawnOptions): number {
     throw error;
   }
   return pid;
+}
+
+/** Why a new worker may not load the worker module, if that is known beforehand. */
+function refusalOf(module: string): string | undefined {
+  if (URL.canParse(module)) return runtime.refusal?.(module);
+  return "it loads this library, whose import.meta.url a bundler has taken away; " +
+    "let it make an ES module";
 }
 
 /**

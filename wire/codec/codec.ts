@@ -28,12 +28,13 @@
 import { Packr, RESERVE_START_SPACE, RESET_BUFFER_MODE, REUSE_BUFFER_MODE } from "msgpackr/pack";
 import { addExtension, Unpackr } from "msgpackr/unpack";
 import { EncodingError } from "../../errors.ts";
-import { describe } from "./error_envelope.ts";
+import { describe } from "../../memory/show.ts";
 import { GraphReader, GraphWriter } from "./graph.ts";
 import { hasNumbersOnly, isDense, isPlainPrimitive, TreeCheck } from "./plain.ts";
 import type { Encoded } from "../protocol.ts";
 import type { Passage } from "./shareable.ts";
 import { viewClass, viewNumber } from "./views.ts";
+import type { Transferable } from "../../runtime/port.ts";
 
 const UNDEFINED = 0;
 const NULL = 1;

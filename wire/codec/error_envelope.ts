@@ -20,6 +20,7 @@ import {
   TargetError,
   TimeoutError,
 } from "../../errors.ts";
+import { describe } from "../../memory/show.ts";
 
 /** An error, taken apart. */
 export interface ErrorEnvelope {
@@ -176,34 +177,6 @@ export function fillError(
   for (const [key, value] of envelope.hidden) define(error, key, value, false);
   for (const [key, value] of envelope.visible) define(error, key, value, true);
   return error;
-}
-
-/**
- * Says in words what could not be sent. Never throws.
- *
- * @param value Any value.
- * @returns A short text: `TypeError: no`, `function f`, `[object Promise]`.
- */
-export function describe(value: unknown): string {
-  try {
-    if (value instanceof Error) return `${value.name}: ${value.message}`;
-    if (typeof value === "function") return `function ${value.name || "(anonymous)"}`;
-    if (typeof value === "object") return Object.prototype.toString.call(value);
-    return String(value);
-  } catch {
-    return `a ${typeof value}`;
-  }
-}
-
-/**
- * Shows a value that was given in the place of another. Never throws.
- *
- * @param value Any value.
- * @returns As {@linkcode describe}, but a string in quotes, and null as such.
- */
-export function show(value: unknown): string {
-  if (value === null) return "null";
-  return typeof value === "string" ? JSON.stringify(value) : describe(value);
 }
 
 function classOf(error: Error): string {

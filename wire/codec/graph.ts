@@ -19,7 +19,7 @@
  */
 
 import { EncodingError } from "../../errors.ts";
-import { describe, show } from "./error_envelope.ts";
+import { describe, show } from "../../memory/show.ts";
 import { kindOf } from "./kind_of.ts";
 import { ATTACHED, type Kind, KINDS, Unsendable } from "./kinds.ts";
 import type { EncodeOptions } from "./codec.ts";

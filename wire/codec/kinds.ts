@@ -27,7 +27,8 @@
  * @module
  */
 
-import { describe, emptyError, type ErrorField, fillError, toEnvelope } from "./error_envelope.ts";
+import { describe } from "../../memory/show.ts";
+import { emptyError, type ErrorField, fillError, toEnvelope } from "./error_envelope.ts";
 import type { GraphReader, GraphWriter, Node } from "./graph.ts";
 import { type Shareable, shareableNamed, shareableWith } from "./shareable.ts";
 import { builtInViewNumber, tracksLength, viewClass } from "./views.ts";

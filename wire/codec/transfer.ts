@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Transferable } from "../../runtime/port.ts";
+
 /** A value with the things in it that are to be moved; the codec unwraps it wherever it meets it. */
 export class Transfer<T = unknown> {
   /** The value to send. */

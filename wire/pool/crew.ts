@@ -8,6 +8,7 @@ import { ended, GRACE_MS, TERMINATED } from "../../memory/control.ts";
 import { openChannel, type Port } from "../../runtime/mod.ts";
 import { closed, spawn, stop } from "../spawn.ts";
 import type { TaskLoopPayload } from "../protocol.ts";
+import type { Transferable } from "../../runtime/port.ts";
 
 /** A living worker. */
 export interface Worker {

@@ -12,6 +12,7 @@ import type { DefinitionMessage, Packed, TargetRef } from "../protocol.ts";
 import { describeTarget } from "../target/target_ref.ts";
 import { sourcesOf } from "../target/target_resolve.ts";
 import { sendingKey } from "../target/tasks.ts";
+import type { Transferable } from "../../runtime/port.ts";
 
 /** A function that the workers know, or will before they see a task that needs it. */
 export interface Definition {

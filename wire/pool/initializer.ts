@@ -1,8 +1,9 @@
 import { EncodingError } from "../../errors.ts";
-import { show } from "../codec/error_envelope.ts";
+import { show } from "../../memory/show.ts";
 import { pack } from "../packet.ts";
 import type { PackedCall } from "../protocol.ts";
 import { describeTarget } from "../target/target_ref.ts";
+import type { Transferable } from "../../runtime/port.ts";
 
 /**
  * Makes what each worker of a pool calls before its first task.

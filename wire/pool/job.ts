@@ -5,6 +5,7 @@
  */
 
 import type { Sources } from "./caller.ts";
+import type { Transferable } from "../../runtime/port.ts";
 
 /**
  * How a job's function is called: once with all of the input as arguments; with each item of it; or

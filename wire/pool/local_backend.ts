@@ -53,6 +53,7 @@ import {
   RESULT_PARTIAL,
   taskWord,
 } from "./task_frame.ts";
+import type { Transferable } from "../../runtime/port.ts";
 
 /** What to open. */
 export interface LocalBackendOptions {

@@ -1,5 +1,5 @@
 import { EncodingError } from "../../errors.ts";
-import { show } from "../codec/error_envelope.ts";
+import { show } from "../../memory/show.ts";
 import { NO_SOURCES, rethrow, type Sources } from "./caller.ts";
 import { checkItems, chunkSizes, notePace, type Sender, submitItems } from "./chunks.ts";
 import { type FullJob, type JobMode, type MapResult, SETTLED, type Watch } from "./job.ts";

@@ -33,6 +33,7 @@ import {
   type Watch,
 } from "./job.ts";
 import type { JobTable } from "./job_table.ts";
+import type { Transferable } from "../../runtime/port.ts";
 
 /** The longest that setTimeout() takes: 24 days. */
 const MAX_TIMER_MS = 2 ** 31 - 1;

@@ -31,6 +31,7 @@ import {
 } from "./task_frame.ts";
 import { TaskSignals } from "./task_signal.ts";
 import type { AnyFunction } from "../target/tasks.ts";
+import type { Transferable } from "../../runtime/port.ts";
 
 const RESULT = { root: "result" };
 const RESULTS = { root: "result", dense: true };

@@ -6,7 +6,7 @@
  */
 
 import { TargetError } from "../../errors.ts";
-import { show } from "../codec/error_envelope.ts";
+import { show } from "../../memory/show.ts";
 import { setDescriber } from "./describer.ts";
 import { analyseCapture, type Analysis, type Captured } from "./capture.ts";
 import { exportName } from "./exports.ts";
