@@ -23,7 +23,7 @@ const OUTPUTS: Record<string, string> = {
   count_value: "1000\n",
 };
 
-/** Likewise; these are not in the guide. */
+/** Likewise; these are not in start.md. */
 const MORE: Record<string, string> = {
   progress: ["map", "imapUnordered"].map((label) =>
     [25, 50, 75, 100].map((part) => `${label} ${part} %\n`).join("") + "78498 primes\n"
@@ -75,8 +75,8 @@ test("the programs of README.md print what they should", async (t) => {
   }
 });
 
-test("the guide begins with the programs of docs/examples as they are", () => {
-  const shown = programsIn("docs/guide.md").slice(0, Object.keys(OUTPUTS).length);
+test("start.md begins with the programs of docs/examples as they are", () => {
+  const shown = programsIn("docs/start.md").slice(0, Object.keys(OUTPUTS).length);
   const programs = Object.keys(OUTPUTS).map((name) =>
     read(ROOT, `${FOLDER}/${name}.ts`).replace(/^\/\*\*.*\*\/\n\n/, "")
   );
