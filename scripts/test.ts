@@ -55,6 +55,7 @@ const CHECKS: Record<string, () => string[]> = {
   examples: () => [deno, "test", "--doc", "-A", ...exported(), ...documents()],
   manifests: () => [process.execPath, "scripts/check_manifests.ts"],
   walls: () => [process.execPath, "scripts/check_walls.ts"],
+  site: () => [process.execPath, "scripts/docs.ts"],
   publish: () => [deno, "publish", "--dry-run", "--allow-dirty"],
 };
 
