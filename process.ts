@@ -29,11 +29,12 @@ import {
   TERMINATED,
   wasInterrupted,
 } from "./memory/control.ts";
+import { checkOptions } from "./memory/options.ts";
 import { registerWaitable } from "./memory/readiness.ts";
-import { checkTimeout, within } from "./memory/timeout.ts";
+import { show } from "./memory/show.ts";
+import { checkWait, within } from "./memory/timeout.ts";
 import { PENDING, waitSync } from "./memory/wait.ts";
 import { runtime } from "./runtime/mod.ts";
-import { show } from "./memory/show.ts";
 import type { Passage } from "./wire/codec/shareable.ts";
 import { registerExports } from "./wire/target/exports.ts";
 import { pack } from "./wire/packet.ts";
@@ -148,9 +149,20 @@ export class Process<Args extends unknown[] = unknown[]> {
    * @throws {TypeError} If an option is of the wrong type.
    */
   constructor(options: ProcessOptions<Args>) {
+    checkOptions("create Process", options, { function: "target", undefined: "target" });
     const { target, args = [], name, daemon, transfer = [] } = options;
     if (!Array.isArray(args)) {
       throw new TypeError(`Cannot create Process: 'args' must be an array, but is ${show(args)}`);
+    }
+    if (name !== undefined && typeof name !== "string") {
+      throw new TypeError(`Cannot create Process: 'name' must be a string, but is ${show(name)}`);
+    }
+    if (daemon !== undefined) checkDaemon("create Process: 'daemon'", daemon);
+    if (!Array.isArray(transfer)) {
+      throw new TypeError(
+        "Cannot create Process: 'transfer' must be an array of buffers and ports, but is " +
+          show(transfer),
+      );
     }
     this.#target = describeTarget(target);
     this.#args = args as unknown[] as Args;
@@ -179,6 +191,7 @@ export class Process<Args extends unknown[] = unknown[]> {
         `Cannot set 'daemon' of ${this.#name}: it has been started; set it before start()`,
       );
     }
+    checkDaemon(`set 'daemon' of ${this.#name}: it`, value);
     this.#daemon = value;
   }
 
@@ -272,12 +285,12 @@ export class Process<Args extends unknown[] = unknown[]> {
    * @returns True once the process has ended; false when `timeout` is over.
    * @throws {ProcessError} If the process was not started.
    */
-  async join(options: WaitOptions = {}): Promise<boolean> {
+  async join(options?: WaitOptions): Promise<boolean> {
     this.#checkStarted("join");
-    const timeout = checkTimeout(options.timeout);
-    options.signal?.throwIfAborted();
+    const timeout = checkWait(options);
+    options?.signal?.throwIfAborted();
     if (!(timeout > 0)) return this.#code() !== null;
-    return await within(this.#exited.promise, timeout, options.signal) !== PENDING ||
+    return await within(this.#exited.promise, timeout, options?.signal) !== PENDING ||
       this.#code() !== null;
   }
 
@@ -288,9 +301,9 @@ export class Process<Args extends unknown[] = unknown[]> {
    * @returns True once the process has ended; false when `timeout` is over.
    * @throws {ProcessError} If the process was not started.
    */
-  joinSync(options: WaitSyncOptions = {}): boolean {
+  joinSync(options?: WaitSyncOptions): boolean {
     const pid = this.#checkStarted("join");
-    const timeout = checkTimeout(options.timeout);
+    const timeout = checkWait(options);
     return this.#code() !== null || waitSync(endOf(pid), timeout) !== PENDING;
   }
 
@@ -370,6 +383,11 @@ export class Process<Args extends unknown[] = unknown[]> {
 /** A process is joined at the end of `await using`. */
 export interface Process<Args extends unknown[] = unknown[]> extends AsyncDisposable {}
 
+function checkDaemon(what: string, daemon: unknown): void {
+  if (typeof daemon === "boolean") return;
+  throw new TypeError(`Cannot ${what} must be true or false, but is ${show(daemon)}`);
+}
+
 /** A call that needs nothing of the library in the new process, which then starts much faster. */
 function plainCall(
   target: TargetRef,
@@ -441,9 +459,9 @@ export function parentProcess(): ParentProcess | null {
     name,
     pid,
     isAlive: () => isAlive(pid),
-    async join(options: WaitOptions = {}) {
+    async join(options?: WaitOptions) {
       parentEnded ??= ended(pid);
-      return await within(parentEnded, checkTimeout(options.timeout), options.signal) !== PENDING;
+      return await within(parentEnded, checkWait(options), options?.signal) !== PENDING;
     },
   };
 }

@@ -170,19 +170,23 @@ export function closure<F extends (...args: never[]) => unknown>(
   }
   if (typeof scope !== "object" || scope === null) {
     throw new TypeError(
-      `Cannot create closure "${fn.name}": 'scope' must be an object, but is ${show(scope)}`,
+      `Cannot create ${label(fn)}: 'scope' must be an object, but is ${show(scope)}`,
     );
   }
   for (const name of Object.keys(scope)) {
     if (!isScopeName(name)) {
       throw new TypeError(
-        `Cannot create closure "${fn.name}": each key of 'scope' must be an identifier, ` +
+        `Cannot create ${label(fn)}: each key of 'scope' must be an identifier, ` +
           `but one is ${JSON.stringify(name)}`,
       );
     }
   }
   setScope(fn, scope);
   return fn;
+}
+
+function label({ name }: { readonly name: unknown }): string {
+  return typeof name === "string" && name !== "" ? `closure "${name}"` : "an anonymous closure";
 }
 
 registerExports({ task, closure, transfer });

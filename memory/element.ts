@@ -123,10 +123,10 @@ export function isElement(type: CellType, value: unknown): boolean {
 
 /** The error for a value that is no element of the type; `subject` says of what. */
 export function misfit(subject: string, type: CellType, value: unknown): TypeError {
-  return new TypeError(
-    `Cannot write ${subject} of type ${type} holds a ${kindOf(type)}, but got ${textOf(value)} ` +
-      `(${typeof value})`,
-  );
+  const text = `Cannot write ${subject} of type ${type} holds a ${kindOf(type)}, but got ` +
+    `${textOf(value)} (${typeof value})`;
+  const mendable = kindOf(type) === "bigint" && Number.isInteger(value);
+  return new TypeError(mendable ? `${text}; write ${BigInt(value as number)}n` : text);
 }
 
 function kindOf(type: CellType): "bigint" | "boolean" | "number" {

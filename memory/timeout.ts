@@ -1,5 +1,27 @@
+import type { WaitOptions } from "../errors.ts";
 import { hold, release } from "../runtime/mod.ts";
+import { checkOptions, checkSignal } from "./options.ts";
+import { show } from "./show.ts";
 import { PENDING } from "./wait.ts";
+
+const MEANT = { number: "timeout" };
+
+/**
+ * Checks the options of a wait given by the user.
+ *
+ * @param options Timeout and signal; undefined if there are none.
+ * @param otherwise The timeout where the options have none, in milliseconds.
+ * @returns The timeout in milliseconds, `Infinity` for ever.
+ * @throws {TypeError} If the options are no object, or one of them is of the wrong type.
+ * @throws {RangeError} If the timeout is NaN.
+ */
+export function checkWait(options: WaitOptions | undefined, otherwise = Infinity): number {
+  if (options === undefined) return otherwise;
+  checkOptions("wait", options, MEANT);
+  const { timeout = otherwise, signal } = options;
+  checkSignal("wait", signal);
+  return checkTimeout(timeout);
+}
 
 /**
  * Checks a timeout given by the user.
@@ -13,8 +35,7 @@ export function checkTimeout(timeout: number | undefined): number {
   if (timeout === undefined) return Infinity;
   if (typeof timeout !== "number") {
     throw new TypeError(
-      "Cannot wait: 'timeout' must be a number of milliseconds, but is " +
-        (typeof timeout === "object" ? "an object" : `${String(timeout)} (${typeof timeout})`),
+      `Cannot wait: 'timeout' must be a number of milliseconds, but is ${show(timeout)}`,
     );
   }
   if (Number.isNaN(timeout)) {

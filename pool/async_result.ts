@@ -1,5 +1,5 @@
 import { ProcessError, TimeoutError, type WaitOptions } from "../errors.ts";
-import { checkTimeout, within } from "../memory/timeout.ts";
+import { checkWait, within } from "../memory/timeout.ts";
 import { PENDING } from "../memory/wait.ts";
 
 /** What to call when a task has ended: one of them, once. */
@@ -65,17 +65,17 @@ export class CallResult<R> implements AsyncResult<R> {
     });
   }
 
-  async get(options: WaitOptions = {}): Promise<R> {
-    const timeout = checkTimeout(options.timeout);
-    const result = await within(this.#call.promise, timeout, options.signal);
+  async get(options?: WaitOptions): Promise<R> {
+    const timeout = checkWait(options);
+    const result = await within(this.#call.promise, timeout, options?.signal);
     if (result !== PENDING) return result;
     throw new TimeoutError(`The task has not ended within ${timeout} ms`);
   }
 
-  async wait(options: WaitOptions = {}): Promise<boolean> {
-    const timeout = checkTimeout(options.timeout);
+  async wait(options?: WaitOptions): Promise<boolean> {
+    const timeout = checkWait(options);
     this.#ended ??= this.#call.promise.then(() => true, () => true);
-    return await within(this.#ended, timeout, options.signal) !== PENDING;
+    return await within(this.#ended, timeout, options?.signal) !== PENDING;
   }
 
   ready(): boolean {

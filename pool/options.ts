@@ -1,6 +1,7 @@
 import type { PoolBackend } from "../backend.ts";
-import type { Target } from "../target.ts";
+import { checkOptions, checkSignal } from "../memory/options.ts";
 import { show } from "../memory/show.ts";
+import type { Target } from "../target.ts";
 import type { Transferable } from "../target.ts";
 
 /** Options of a {@linkcode Pool}. */
@@ -94,12 +95,20 @@ export interface CheckedTaskOptions {
   transfer: readonly Transferable[] | undefined;
 }
 
-/** Checks the options of a task. `verb` is what was called, for errors. */
+const MEANT_BY_APPLY = { number: "timeout" };
+/** Python's maps take a chunk size behind the items. */
+const MEANT_BY_MAP = { number: "chunkSize" };
+
+/** Checks that the options of a call are an object. `verb` is what was called, for errors. */
+export function checkCallOptions(verb: string, options: unknown): void {
+  checkOptions(verb, options, verb.startsWith("apply") ? MEANT_BY_APPLY : MEANT_BY_MAP);
+}
+
+/** Checks the options of a task. */
 export function checkTaskOptions(verb: string, options: TaskOptions): CheckedTaskOptions {
+  checkCallOptions(verb, options);
   const { signal, timeout = Infinity, grace = 0, transfer } = options;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new TypeError(`Cannot ${verb}: 'signal' must be an AbortSignal, but is ${show(signal)}`);
-  }
+  checkSignal(verb, signal);
   if (typeof timeout !== "number") {
     throw new TypeError(
       `Cannot ${verb}: 'timeout' must be a number of milliseconds, but is ${show(timeout)}`,

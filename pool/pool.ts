@@ -1,5 +1,7 @@
 import { ClosedError, ProcessError, type WaitOptions } from "../errors.ts";
-import { checkTimeout, within } from "../memory/timeout.ts";
+import { checkOptions } from "../memory/options.ts";
+import { show } from "../memory/show.ts";
+import { checkWait, within } from "../memory/timeout.ts";
 import { PENDING } from "../memory/wait.ts";
 import { cpuCount } from "../process.ts";
 import type { Target } from "../target.ts";
@@ -16,7 +18,6 @@ import {
 import { LocalBackend } from "../wire/pool/local_backend.ts";
 import { MapRun } from "../wire/pool/map_run.ts";
 import { packInitializer } from "../wire/pool/initializer.ts";
-import { show } from "../memory/show.ts";
 import { checkTransferables } from "../wire/codec/graph.ts";
 import { registerExports } from "../wire/target/exports.ts";
 import { WORKER_URL } from "../_worker.ts";
@@ -24,6 +25,7 @@ import { defaultBackend, type PoolBackend } from "../backend.ts";
 import { type AsyncCallbacks, type AsyncResult, type Call, CallResult } from "./async_result.ts";
 import {
   checkCallback,
+  checkCallOptions,
   checkChunkSize,
   checkCount,
   checkTaskOptions,
@@ -79,6 +81,7 @@ export class Pool {
    * @throws {ProcessError} If this process may not start others: see {@linkcode Process.start}.
    */
   constructor(options: PoolOptions = NO_OPTIONS) {
+    checkOptions("create Pool", options, { number: "processes" });
     const { initializer, initargs = NO_ARGS, name = "PoolWorker" } = options;
     const processes = checkCount("create Pool", "processes", options.processes);
     const maxTasksPerChild = checkCount(
@@ -353,12 +356,12 @@ export class Pool {
    * @returns True; false when `timeout` is over.
    * @throws {ProcessError} If the pool is still open.
    */
-  async join(options: WaitOptions = {}): Promise<boolean> {
+  async join(options?: WaitOptions): Promise<boolean> {
     if (this.#state === "open") {
       throw new ProcessError("Cannot join Pool: it is open; call close() or terminate() first");
     }
-    const timeout = checkTimeout(options.timeout);
-    return await within(this.#finish(), timeout, options.signal) !== PENDING;
+    const timeout = checkWait(options);
+    return await within(this.#finish(), timeout, options?.signal) !== PENDING;
   }
 
   async #finish(): Promise<void> {
@@ -557,6 +560,7 @@ function checkArray(verb: string, name: string, value: unknown): void {
 }
 
 function checkCallbacks(verb: string, options: AsyncCallbacks<never>): void {
+  checkCallOptions(verb, options);
   checkCallback(verb, "callback", options.callback);
   checkCallback(verb, "errorCallback", options.errorCallback);
 }

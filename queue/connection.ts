@@ -27,17 +27,18 @@ import {
   type WaitSyncOptions,
 } from "../errors.ts";
 import { checkCapacity } from "../memory/capacity.ts";
+import { checkOptions } from "../memory/options.ts";
 import { PipeEnd, type PipeParts, PipePut, PipeReady, PipeSource } from "../memory/pipe.ts";
 import { readinessOf, registerWaitable, waitAny } from "../memory/readiness.ts";
 import { type Claim, CLOSED, DONE, type Item, type Ring, type RingResult } from "../memory/ring.ts";
 import { RingGet } from "../memory/ring_wait.ts";
-import { checkTimeout } from "../memory/timeout.ts";
+import { describe } from "../memory/show.ts";
+import { checkWait } from "../memory/timeout.ts";
 import { PENDING, waitSync } from "../memory/wait.ts";
 import type { Process } from "../process.ts";
 import type { Queue } from "./queue.ts";
 import type { Event } from "../sync.ts";
 import { encode } from "../wire/codec/codec.ts";
-import { describe } from "../wire/codec/error_envelope.ts";
 import { Unsendable } from "../wire/codec/kinds.ts";
 import { type Destination, registerShareable } from "../wire/codec/shareable.ts";
 import {
@@ -186,13 +187,13 @@ export class Connection {
    * @throws {EncodingError} If the value cannot be sent.
    * @throws {ProcessError} If this is the receiving end of a one-way pipe.
    */
-  async send(value: unknown, options: WaitOptions = {}): Promise<void> {
+  async send(value: unknown, options?: WaitOptions): Promise<void> {
     this.#outgoing();
-    const timeout = checkTimeout(options.timeout);
-    options.signal?.throwIfAborted();
+    const timeout = checkWait(options);
+    options?.signal?.throwIfAborted();
     const item = newItem();
     toItem(encode(value, ENCODE_OPTIONS), item);
-    await this.#put(item, timeout, options.signal);
+    await this.#put(item, timeout, options?.signal);
   }
 
   /**
@@ -207,7 +208,7 @@ export class Connection {
    */
   sendSync(value: unknown, options?: WaitSyncOptions): void {
     this.#outgoing();
-    const timeout = checkTimeout(options?.timeout);
+    const timeout = checkWait(options);
     const item = this.#item;
     toItem(encode(value, ENCODE_OPTIONS), item);
     this.#putSync(item, timeout);
@@ -223,11 +224,11 @@ export class Connection {
    * @throws {ClosedError} If this end is closed, or nobody holds the other.
    * @throws {ProcessError} If this is the receiving end of a one-way pipe.
    */
-  async sendBytes(bytes: Uint8Array, options: WaitOptions = {}): Promise<void> {
+  async sendBytes(bytes: Uint8Array, options?: WaitOptions): Promise<void> {
     const item = this.#rawItem(bytes);
-    const timeout = checkTimeout(options.timeout);
-    options.signal?.throwIfAborted();
-    await this.#put(item, timeout, options.signal);
+    const timeout = checkWait(options);
+    options?.signal?.throwIfAborted();
+    await this.#put(item, timeout, options?.signal);
   }
 
   /**
@@ -241,7 +242,7 @@ export class Connection {
    * @throws {ProcessError} If this is the receiving end of a one-way pipe.
    */
   sendBytesSync(bytes: Uint8Array, options?: WaitSyncOptions): void {
-    this.#putSync(this.#rawItem(bytes), checkTimeout(options?.timeout));
+    this.#putSync(this.#rawItem(bytes), checkWait(options));
   }
 
   /**
@@ -254,11 +255,11 @@ export class Connection {
    * @throws {ClosedError} If this end is closed, or nobody holds the other and all is received.
    * @throws {ProcessError} If this is the sending end of a one-way pipe.
    */
-  async recv(options: WaitOptions = {}): Promise<unknown> {
+  async recv(options?: WaitOptions): Promise<unknown> {
     const ring = this.#incoming("receive");
-    const timeout = checkTimeout(options.timeout);
+    const timeout = checkWait(options);
     const get = new AsyncRecv(ring, this.#source);
-    const outcome = await ring.getLine.wait(get, timeout, options.signal);
+    const outcome = await ring.getLine.wait(get, timeout, options?.signal);
     return await received(outcome, timeout);
   }
 
@@ -273,7 +274,7 @@ export class Connection {
    */
   recvSync(options?: WaitSyncOptions): unknown {
     const ring = this.#incoming("receive");
-    const timeout = checkTimeout(options?.timeout);
+    const timeout = checkWait(options);
     if (this.#source.tryGet() === DONE) return fromInboxSync(ring);
     return received(waitSync(new SyncRecv(ring, this.#source), timeout), timeout);
   }
@@ -289,11 +290,11 @@ export class Connection {
    * @throws {ClosedError} If this end is closed, or nobody holds the other and all is received.
    * @throws {ProcessError} If this is the sending end of a one-way pipe.
    */
-  async recvBytes(options: RecvBytesOptions = {}): Promise<Uint8Array> {
+  async recvBytes(options?: RecvBytesOptions): Promise<Uint8Array> {
     const ring = this.#incoming("receive");
-    const timeout = checkTimeout(options.timeout);
-    const get = new RawRecv(ring, this.#rawSource(options.maxLength));
-    return received(await ring.getLine.wait(get, timeout, options.signal), timeout);
+    const timeout = checkWait(options);
+    const get = new RawRecv(ring, this.#rawSource(options?.maxLength));
+    return received(await ring.getLine.wait(get, timeout, options?.signal), timeout);
   }
 
   /**
@@ -307,10 +308,10 @@ export class Connection {
    * @throws {ClosedError} If this end is closed, or nobody holds the other and all is received.
    * @throws {ProcessError} If this is the sending end of a one-way pipe.
    */
-  recvBytesSync(options: RecvBytesSyncOptions = {}): Uint8Array {
+  recvBytesSync(options?: RecvBytesSyncOptions): Uint8Array {
     const ring = this.#incoming("receive");
-    const timeout = checkTimeout(options.timeout);
-    const get = new RawRecv(ring, this.#rawSource(options.maxLength));
+    const timeout = checkWait(options);
+    const get = new RawRecv(ring, this.#rawSource(options?.maxLength));
     return received(waitSync(get, timeout), timeout);
   }
 
@@ -322,9 +323,9 @@ export class Connection {
    * @throws {ClosedError} If this end is closed.
    * @throws {ProcessError} If this is the sending end of a one-way pipe.
    */
-  async poll(options: WaitOptions = {}): Promise<boolean> {
-    const timeout = checkTimeout(options.timeout ?? 0);
-    return (await waitAny([this.#ready("poll")], timeout, options.signal)).length > 0;
+  async poll(options?: WaitOptions): Promise<boolean> {
+    const timeout = checkWait(options, 0);
+    return (await waitAny([this.#ready("poll")], timeout, options?.signal)).length > 0;
   }
 
   /**
@@ -335,8 +336,8 @@ export class Connection {
    * @throws {ClosedError} If this end is closed.
    * @throws {ProcessError} If this is the sending end of a one-way pipe.
    */
-  pollSync(options: WaitSyncOptions = {}): boolean {
-    const timeout = checkTimeout(options.timeout ?? 0);
+  pollSync(options?: WaitSyncOptions): boolean {
+    const timeout = checkWait(options, 0);
     const ready = this.#ready("poll");
     const isReady = waitSync(ready, timeout) !== PENDING;
     // It may have been woken in the place of one who receives.
@@ -531,6 +532,7 @@ function received<T>(outcome: { value: T } | typeof CLOSED | typeof PENDING, tim
  * @throws {RangeError} If `capacity` is no whole number in range.
  */
 export function Pipe(options: PipeOptions = {}): [Connection, Connection] {
+  checkOptions("create Pipe", options, { boolean: "duplex" });
   const { duplex = true, capacity = DEFAULT_CAPACITY } = options;
   if (typeof duplex !== "boolean") {
     throw new TypeError(
@@ -556,9 +558,9 @@ export function Pipe(options: PipeOptions = {}): [Connection, Connection] {
  */
 export async function wait<O extends Connection | Queue | Process | Event>(
   objects: Iterable<O>,
-  options: WaitOptions = {},
+  options?: WaitOptions,
 ): Promise<O[]> {
-  const timeout = checkTimeout(options.timeout);
+  const timeout = checkWait(options);
   if (typeof objects?.[Symbol.iterator] !== "function") {
     throw new TypeError(`Cannot wait: 'objects' must be iterable, but is ${describe(objects)}`);
   }
@@ -572,7 +574,7 @@ export async function wait<O extends Connection | Queue | Process | Event>(
     );
   });
   if (all.length === 0 && timeout === Infinity) return [];
-  const places = await waitAny(attempts, timeout, options.signal);
+  const places = await waitAny(attempts, timeout, options?.signal);
   return places.map((place) => all[place] as O);
 }
 

@@ -1,6 +1,6 @@
 import type { WaitOptions, WaitSyncOptions } from "../errors.ts";
 import { Ledger } from "../memory/joinable.ts";
-import { checkTimeout } from "../memory/timeout.ts";
+import { checkWait } from "../memory/timeout.ts";
 import { Line, PENDING, waitSync } from "../memory/wait.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
 import { registerExports } from "../wire/target/exports.ts";
@@ -78,9 +78,9 @@ export class JoinableQueue<T = unknown> extends Queue<T> {
    * @param options Timeout and signal.
    * @returns True; false when `timeout` is over.
    */
-  async join(options: WaitOptions = {}): Promise<boolean> {
-    const timeout = checkTimeout(options.timeout);
-    return await this.#joinLine.wait(this.#ledger.join(), timeout, options.signal) !== PENDING;
+  async join(options?: WaitOptions): Promise<boolean> {
+    const timeout = checkWait(options);
+    return await this.#joinLine.wait(this.#ledger.join(), timeout, options?.signal) !== PENDING;
   }
 
   /**
@@ -89,8 +89,8 @@ export class JoinableQueue<T = unknown> extends Queue<T> {
    * @param options Timeout.
    * @returns True; false when `timeout` is over.
    */
-  joinSync(options: WaitSyncOptions = {}): boolean {
-    return waitSync(this.#ledger.join(), checkTimeout(options.timeout)) !== PENDING;
+  joinSync(options?: WaitSyncOptions): boolean {
+    return waitSync(this.#ledger.join(), checkWait(options)) !== PENDING;
   }
 }
 

@@ -6,6 +6,7 @@ import {
   type WaitSyncOptions,
 } from "../errors.ts";
 import { checkCapacity } from "../memory/capacity.ts";
+import { checkOptions } from "../memory/options.ts";
 import { registerWaitable } from "../memory/readiness.ts";
 import {
   CLOSED,
@@ -16,7 +17,7 @@ import {
   type RingResult,
 } from "../memory/ring.ts";
 import { RingGet, RingPut, RingReady, type RingSource } from "../memory/ring_wait.ts";
-import { checkTimeout } from "../memory/timeout.ts";
+import { checkWait } from "../memory/timeout.ts";
 import { PENDING, waitSync } from "../memory/wait.ts";
 import { encode } from "../wire/codec/codec.ts";
 import { registerExports } from "../wire/target/exports.ts";
@@ -111,7 +112,7 @@ export class Queue<T = unknown> {
   constructor(options: QueueOptions = {}) {
     this.#ring = options instanceof AdoptOptions
       ? Ring.attach(options.buffer)
-      : Ring.create(checkOptions(options, new.target.name));
+      : Ring.create(ringOptions(options, new.target.name));
     this.#source = this.#ring;
   }
 
@@ -124,13 +125,13 @@ export class Queue<T = unknown> {
    * @throws {ClosedError} If the queue is closed.
    * @throws {EncodingError} If the item cannot be sent; the queue is unharmed.
    */
-  async put(item: T, options: WaitOptions = {}): Promise<void> {
-    const timeout = checkTimeout(options.timeout);
-    options.signal?.throwIfAborted();
+  async put(item: T, options?: WaitOptions): Promise<void> {
+    const timeout = checkWait(options);
+    options?.signal?.throwIfAborted();
     const encoded = this.#encode(item, true);
     try {
       const wait = new RingPut(this.#ring, encoded);
-      checkPut(await this.#ring.putLine.wait(wait, timeout, options.signal), timeout);
+      checkPut(await this.#ring.putLine.wait(wait, timeout, options?.signal), timeout);
     } catch (error) {
       discard(encoded);
       throw error;
@@ -147,7 +148,7 @@ export class Queue<T = unknown> {
    * @throws {EncodingError} If the item cannot be sent; the queue is unharmed.
    */
   putSync(item: T, options?: WaitSyncOptions): void {
-    const timeout = checkTimeout(options?.timeout);
+    const timeout = checkWait(options);
     const encoded = this.#encode(item, false);
     if (this.#ring.fitsFrame(encoded.length) && this.#ring.tryPut(encoded) === DONE) return;
     try {
@@ -179,10 +180,10 @@ export class Queue<T = unknown> {
    * @throws {QueueEmptyError} If `timeout` is over.
    * @throws {ClosedError} If the queue is closed and drained.
    */
-  async get(options: WaitOptions = {}): Promise<T> {
-    const timeout = checkTimeout(options.timeout);
+  async get(options?: WaitOptions): Promise<T> {
+    const timeout = checkWait(options);
     const wait = new AsyncGet(this.#ring, this.#source);
-    const outcome = await this.#ring.getLine.wait(wait, timeout, options.signal);
+    const outcome = await this.#ring.getLine.wait(wait, timeout, options?.signal);
     if (outcome === PENDING) throw emptyError(timeout);
     if (outcome === CLOSED) throw drainedError();
     return await outcome.value as T;
@@ -197,7 +198,7 @@ export class Queue<T = unknown> {
    * @throws {ClosedError} If the queue is closed and drained.
    */
   getSync(options?: WaitSyncOptions): T {
-    const timeout = checkTimeout(options?.timeout);
+    const timeout = checkWait(options);
     if (this.#source.tryGet() === DONE) return fromInboxSync(this.#ring) as T;
     const outcome = waitSync(new SyncGet(this.#ring, this.#source), timeout);
     if (outcome === PENDING) throw emptyError(timeout);
@@ -316,10 +317,9 @@ function drainedError(): ClosedError {
   return new ClosedError("Cannot get: the queue is closed and drained");
 }
 
-function checkOptions(
-  { maxSize = 0, capacity = DEFAULT_CAPACITY }: QueueOptions,
-  name: string,
-): RingOptions {
+function ringOptions(options: QueueOptions, name: string): RingOptions {
+  checkOptions(`create ${name}`, options, { number: "maxSize" });
+  const { maxSize = 0, capacity = DEFAULT_CAPACITY } = options;
   if (!Number.isSafeInteger(maxSize) || maxSize < 0 || maxSize >= 2 ** 31) {
     throw new RangeError(
       `Cannot create ${name}: 'maxSize' must be an integer >= 0 and < 2^31, but is ${maxSize}`,

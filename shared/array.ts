@@ -91,7 +91,7 @@ export class SharedArray<T extends ElementType = ElementType> {
     options: SharedOptions = {},
   ) {
     this.#type = checkType("SharedArray:", type);
-    this.#lock = checkLock("SharedArray", options.lock);
+    this.#lock = checkLock("SharedArray", options);
     const values = typeof sizeOrValues === "number" ? [] : listOf<ElementOf<T>>(sizeOrValues);
     const size = typeof sizeOrValues === "number" ? checkSize(sizeOrValues) : values.length;
     this.#buffer = options instanceof AdoptOptions ? options.buffer : newBuffer(this.#type, size);

@@ -83,7 +83,7 @@ export class SharedStruct<
     options: SharedOptions = {},
   ) {
     this.#schema = checkSchema(schema);
-    this.#lock = checkLock("SharedStruct", options.lock);
+    this.#lock = checkLock("SharedStruct", options);
     this.#buffer = options instanceof AdoptOptions ? options.buffer : newRecordBuffer(this.#schema);
     this.fields = propertiesOf(fieldsOf(this.#schema, this.#buffer)) as typeof this.fields;
     if (!isRecord(initial)) {

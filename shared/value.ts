@@ -65,7 +65,7 @@ export class Value<T extends ElementType = ElementType> {
    */
   constructor(type: T, initial?: ElementOf<T>, options: SharedOptions = {}) {
     this.#type = checkType("Value:", type);
-    this.#lock = checkLock("Value", options.lock);
+    this.#lock = checkLock("Value", options);
     this.#buffer = options instanceof AdoptOptions ? options.buffer : newBuffer(this.#type, 1);
     this.#cells = newCells(this.#type, this.#buffer, 0, 1);
     if (initial !== undefined) this.value = initial;

@@ -12,7 +12,8 @@ import {
   type BREAK,
 } from "../memory/barrier.ts";
 import { bootRecord } from "../memory/control.ts";
-import { checkTimeout } from "../memory/timeout.ts";
+import { checkOptions } from "../memory/options.ts";
+import { checkTimeout, checkWait } from "../memory/timeout.ts";
 import { PENDING, waitSync } from "../memory/wait.ts";
 import { Unsendable } from "../wire/codec/kinds.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
@@ -120,6 +121,7 @@ export class Barrier {
           `but is ${String(parties)}`,
       );
     }
+    checkOptions("create Barrier", options, { function: "action", number: "timeout" });
     const { action, timeout } = options;
     if (action !== undefined && typeof action !== "function") {
       throw new TypeError(
@@ -156,18 +158,18 @@ export class Barrier {
    * @throws {BrokenBarrierError} If the barrier is broken or reset, or `timeout` is over: then it is
    * broken for all.
    */
-  async wait(options: WaitOptions = {}): Promise<number> {
-    const timeout = checkTimeout(options.timeout ?? this.#timeout);
-    options.signal?.throwIfAborted();
+  async wait(options?: WaitOptions): Promise<number> {
+    const timeout = checkWait(options, this.#timeout);
+    options?.signal?.throwIfAborted();
     if (this.#ref && this.#action === undefined) {
       await this.#loadAction(this.#ref);
-      options.signal?.throwIfAborted();
+      options?.signal?.throwIfAborted();
     }
     const arrival = this.#state.arrive(this.#ref !== null);
     // Not in line: each party counts from the moment it comes.
     const outcome = arrival.attempt();
     if (outcome !== PENDING) return this.#pass(arrival, outcome, timeout);
-    const later = await this.#state.line.wait(arrival, timeout, options.signal);
+    const later = await this.#state.line.wait(arrival, timeout, options?.signal);
     return this.#pass(arrival, later, timeout);
   }
 
@@ -180,8 +182,8 @@ export class Barrier {
    * broken for all.
    * @throws {ProcessError} If the action comes from a module that this process has not loaded.
    */
-  waitSync(options: WaitSyncOptions = {}): number {
-    const timeout = checkTimeout(options.timeout ?? this.#timeout);
+  waitSync(options?: WaitSyncOptions): number {
+    const timeout = checkWait(options, this.#timeout);
     if (this.#ref) this.#action ??= resolveLoaded(this.#ref) as (() => void) | undefined;
     if (this.#ref && this.#action === undefined) {
       throw new ProcessError(

@@ -2,7 +2,8 @@ import { ProcessError, type WaitOptions, type WaitSyncOptions } from "../errors.
 import { ConditionState } from "../memory/condition.ts";
 import { ownPid } from "../memory/control.ts";
 import { RecursiveMutex } from "../memory/recursive_mutex.ts";
-import { checkTimeout } from "../memory/timeout.ts";
+import { show } from "../memory/show.ts";
+import { checkWait } from "../memory/timeout.ts";
 import { waitSync } from "../memory/wait.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
 import { registerExports } from "../wire/target/exports.ts";
@@ -125,15 +126,15 @@ export class Condition {
    * @returns True if it was notified, false if `timeout` was over before.
    * @throws {ProcessError} If this process does not hold the lock.
    */
-  async wait(options: WaitOptions = {}): Promise<boolean> {
-    const timeout = checkTimeout(options.timeout);
-    options.signal?.throwIfAborted();
+  async wait(options?: WaitOptions): Promise<boolean> {
+    const timeout = checkWait(options);
+    options?.signal?.throwIfAborted();
     this.#checkHeld("wait for");
     const state = this.#state;
     const wait = state.enlist(mutexOf(this.#lock));
     const depth = this.#releaseAll();
     try {
-      await state.line.wait(wait, timeout, options.signal);
+      await state.line.wait(wait, timeout, options?.signal);
     } catch (error) {
       this.#resume(await this.#lock.acquire(), depth);
       state.cancel(wait);
@@ -150,8 +151,8 @@ export class Condition {
    * @returns True if it was notified, false if `timeout` was over before.
    * @throws {ProcessError} If this process does not hold the lock.
    */
-  waitSync(options: WaitSyncOptions = {}): boolean {
-    const timeout = checkTimeout(options.timeout);
+  waitSync(options?: WaitSyncOptions): boolean {
+    const timeout = checkWait(options);
     this.#checkHeld("wait for");
     const state = this.#state;
     const wait = state.enlist(mutexOf(this.#lock));
@@ -169,9 +170,10 @@ export class Condition {
    * @returns What the predicate said last: false if `timeout` was over before it held.
    * @throws {ProcessError} If this process does not hold the lock.
    */
-  async waitFor(predicate: () => boolean, options: WaitOptions = {}): Promise<boolean> {
-    const { signal } = options;
-    const deadline = performance.now() + checkTimeout(options.timeout);
+  async waitFor(predicate: () => boolean, options?: WaitOptions): Promise<boolean> {
+    checkPredicate(predicate);
+    const deadline = performance.now() + checkWait(options);
+    const signal = options?.signal;
     signal?.throwIfAborted();
     this.#checkHeld("wait for");
     while (!predicate()) {
@@ -190,8 +192,9 @@ export class Condition {
    * @returns What the predicate said last: false if `timeout` was over before it held.
    * @throws {ProcessError} If this process does not hold the lock.
    */
-  waitForSync(predicate: () => boolean, options: WaitSyncOptions = {}): boolean {
-    const deadline = performance.now() + checkTimeout(options.timeout);
+  waitForSync(predicate: () => boolean, options?: WaitSyncOptions): boolean {
+    checkPredicate(predicate);
+    const deadline = performance.now() + checkWait(options);
     this.#checkHeld("wait for");
     while (!predicate()) {
       const timeout = deadline - performance.now();
@@ -256,6 +259,13 @@ export class Condition {
     const mutex = mutexOf(this.#lock);
     if (mutex instanceof RecursiveMutex) mutex.deepen(depth - 1);
   }
+}
+
+function checkPredicate(predicate: unknown): void {
+  if (typeof predicate === "function") return;
+  throw new TypeError(
+    `Cannot wait for Condition: 'predicate' must be a function, but is ${show(predicate)}`,
+  );
 }
 
 registerExports({ Condition });

@@ -2,7 +2,7 @@ import type { WaitOptions, WaitSyncOptions } from "../errors.ts";
 import { checkAlive } from "../memory/control.ts";
 import { EventFlag } from "../memory/event_flag.ts";
 import { registerWaitable } from "../memory/readiness.ts";
-import { checkTimeout } from "../memory/timeout.ts";
+import { checkWait } from "../memory/timeout.ts";
 import { Line, PENDING, waitSync } from "../memory/wait.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
 import { registerExports } from "../wire/target/exports.ts";
@@ -66,9 +66,9 @@ export class Event {
    * @param options Timeout and signal.
    * @returns True; false when `timeout` is over.
    */
-  async wait(options: WaitOptions = {}): Promise<boolean> {
-    const timeout = checkTimeout(options.timeout);
-    return await this.#line.wait(this.#flag.waiter(), timeout, options.signal) !== PENDING;
+  async wait(options?: WaitOptions): Promise<boolean> {
+    const timeout = checkWait(options);
+    return await this.#line.wait(this.#flag.waiter(), timeout, options?.signal) !== PENDING;
   }
 
   /**
@@ -77,8 +77,8 @@ export class Event {
    * @param options Timeout.
    * @returns True; false when `timeout` is over.
    */
-  waitSync(options: WaitSyncOptions = {}): boolean {
-    const timeout = checkTimeout(options.timeout);
+  waitSync(options?: WaitSyncOptions): boolean {
+    const timeout = checkWait(options);
     return waitSync(this.#flag.waiter(), timeout) !== PENDING;
   }
 }

@@ -1,7 +1,7 @@
 import { ProcessError, type WaitOptions, type WaitSyncOptions } from "../errors.ts";
 import { ACQUIRED, type Acquired, Mutex } from "../memory/mutex.ts";
 import { RecursiveMutex } from "../memory/recursive_mutex.ts";
-import { checkTimeout } from "../memory/timeout.ts";
+import { checkWait } from "../memory/timeout.ts";
 import { Line, PENDING, waitSync } from "../memory/wait.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
 import { registerExports } from "../wire/target/exports.ts";
@@ -63,13 +63,13 @@ export class Lock {
    * @returns The guard that releases it.
    * @throws {TimeoutError} If `timeout` is over.
    */
-  async acquire(options: WaitOptions = {}): Promise<LockGuard> {
-    const timeout = checkTimeout(options.timeout);
-    options.signal?.throwIfAborted();
+  async acquire(options?: WaitOptions): Promise<LockGuard> {
+    const timeout = checkWait(options);
+    options?.signal?.throwIfAborted();
     const mutex = this.#mutex;
     // Who holds the lock does not queue behind those who wait for its release.
     if (mutex instanceof RecursiveMutex && mutex.reenter()) return this.#guard(ACQUIRED);
-    const acquired = await this.#line.wait(mutex, timeout, options.signal);
+    const acquired = await this.#line.wait(mutex, timeout, options?.signal);
     if (acquired === PENDING) throw acquireTimeout(this, timeout);
     return this.#guard(acquired);
   }
@@ -82,7 +82,7 @@ export class Lock {
    * @throws {TimeoutError} If `timeout` is over.
    */
   acquireSync(options?: WaitSyncOptions): LockGuard {
-    const timeout = checkTimeout(options?.timeout);
+    const timeout = checkWait(options);
     const acquired = this.#mutex.tryAcquire();
     if (acquired !== undefined) return this.#guard(acquired);
     const later = waitSync(this.#mutex, timeout);

@@ -1,8 +1,7 @@
 import { ProcessError, type WaitOptions, type WaitSyncOptions } from "../errors.ts";
-import type { MonitorWait } from "../memory/monitor.ts";
 import type { Acquired } from "../memory/mutex.ts";
 import { POLITENESS_MS, RWLockState } from "../memory/rwlock.ts";
-import { checkTimeout } from "../memory/timeout.ts";
+import { checkWait } from "../memory/timeout.ts";
 import { PENDING, waitSync } from "../memory/wait.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
 import { registerExports } from "../wire/target/exports.ts";
@@ -56,8 +55,8 @@ export class RWLock {
    * @returns The guard that ends the reading.
    * @throws {TimeoutError} If `timeout` is over.
    */
-  async read(options: WaitOptions = {}): Promise<LockGuard> {
-    return this.#reading(await this.#acquire(this.#state.read(), options));
+  async read(options?: WaitOptions): Promise<LockGuard> {
+    return this.#reading(await this.#acquire("read", options));
   }
 
   /**
@@ -68,7 +67,7 @@ export class RWLock {
    * @throws {TimeoutError} If `timeout` is over.
    * @throws {ProcessError} If this process writes, and so would wait for itself for ever.
    */
-  readSync(options: WaitSyncOptions = {}): LockGuard {
+  readSync(options?: WaitSyncOptions): LockGuard {
     return this.#reading(this.#acquireSync("read", options));
   }
 
@@ -79,9 +78,8 @@ export class RWLock {
    * @returns The guard that ends the writing.
    * @throws {TimeoutError} If `timeout` is over.
    */
-  async write(options: WaitOptions = {}): Promise<LockGuard> {
-    const patient = isPatient(options.timeout);
-    return this.#writing(await this.#acquire(this.#state.write(patient), options));
+  async write(options?: WaitOptions): Promise<LockGuard> {
+    return this.#writing(await this.#acquire("write", options));
   }
 
   /**
@@ -92,20 +90,22 @@ export class RWLock {
    * @throws {TimeoutError} If `timeout` is over.
    * @throws {ProcessError} If this process reads or writes, and so would wait for itself for ever.
    */
-  writeSync(options: WaitSyncOptions = {}): LockGuard {
+  writeSync(options?: WaitSyncOptions): LockGuard {
     return this.#writing(this.#acquireSync("write", options));
   }
 
-  async #acquire(wait: MonitorWait<Acquired>, options: WaitOptions): Promise<Acquired> {
-    const timeout = checkTimeout(options.timeout);
-    options.signal?.throwIfAborted();
-    const acquired = await this.#state.line.wait(wait, timeout, options.signal);
+  async #acquire(mode: "read" | "write", options?: WaitOptions): Promise<Acquired> {
+    const timeout = checkWait(options);
+    options?.signal?.throwIfAborted();
+    const state = this.#state;
+    const wait = mode === "read" ? state.read() : state.write(isPatient(timeout));
+    const acquired = await state.line.wait(wait, timeout, options?.signal);
     if (acquired === PENDING) throw acquireTimeout(this, timeout);
     return acquired;
   }
 
-  #acquireSync(mode: "read" | "write", options: WaitSyncOptions): Acquired {
-    const timeout = checkTimeout(options.timeout);
+  #acquireSync(mode: "read" | "write", options?: WaitSyncOptions): Acquired {
+    const timeout = checkWait(options);
     const state = this.#state;
     const { held } = state;
     const forever = timeout === Infinity;
@@ -133,7 +133,7 @@ export class RWLock {
   }
 }
 
-function isPatient(timeout = Infinity): boolean {
+function isPatient(timeout: number): boolean {
   return timeout > POLITENESS_MS;
 }
 

@@ -1,7 +1,8 @@
 import type { WaitOptions, WaitSyncOptions } from "../errors.ts";
 import { MAX_VALUE, SemaphoreState } from "../memory/semaphore.ts";
 import type { Acquired } from "../memory/mutex.ts";
-import { checkTimeout } from "../memory/timeout.ts";
+import { show } from "../memory/show.ts";
+import { checkWait } from "../memory/timeout.ts";
 import { PENDING, waitSync } from "../memory/wait.ts";
 import { registerShareable } from "../wire/codec/shareable.ts";
 import { registerExports } from "../wire/target/exports.ts";
@@ -76,11 +77,11 @@ export class Semaphore {
    * @returns The guard that gives it back.
    * @throws {TimeoutError} If `timeout` is over.
    */
-  async acquire(options: WaitOptions = {}): Promise<LockGuard> {
-    const timeout = checkTimeout(options.timeout);
-    options.signal?.throwIfAborted();
+  async acquire(options?: WaitOptions): Promise<LockGuard> {
+    const timeout = checkWait(options);
+    options?.signal?.throwIfAborted();
     const state = this.#state;
-    const acquired = await state.line.wait(state.acquire(), timeout, options.signal);
+    const acquired = await state.line.wait(state.acquire(), timeout, options?.signal);
     if (acquired === PENDING) throw acquireTimeout(this, timeout);
     return this.#guard(acquired);
   }
@@ -93,7 +94,7 @@ export class Semaphore {
    * @throws {TimeoutError} If `timeout` is over.
    */
   acquireSync(options?: WaitSyncOptions): LockGuard {
-    const timeout = checkTimeout(options?.timeout);
+    const timeout = checkWait(options);
     const acquired = this.#state.tryAcquire() ?? waitSync(this.#state.acquire(), timeout);
     if (acquired === PENDING) throw acquireTimeout(this, timeout);
     return this.#guard(acquired);
@@ -160,10 +161,6 @@ export class Semaphore {
  * ```
  */
 export class BoundedSemaphore extends Semaphore {}
-
-function show(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : String(value);
-}
 
 function register(kind: string, ctor: new () => Semaphore): void {
   registerShareable(kind, ctor, (semaphore) => stateOf(semaphore).buffer, (parts) => {

@@ -36,7 +36,7 @@ import {
 import { EventFlag } from "../memory/event_flag.ts";
 import { ABANDONED, ACQUIRED, Mutex } from "../memory/mutex.ts";
 import { RecursiveMutex } from "../memory/recursive_mutex.ts";
-import { checkTimeout, within } from "../memory/timeout.ts";
+import { checkTimeout, checkWait, within } from "../memory/timeout.ts";
 import { type Attempt, Line, PENDING, waitSync } from "../memory/wait.ts";
 import { isPending, SOON, soon, until } from "./fixtures/processes.ts";
 
@@ -466,6 +466,19 @@ test("checkTimeout() takes any number but NaN", () => {
   for (const wrong of [null, "1", 1n, {}]) {
     assertThrows(() => checkTimeout(wrong as never), TypeError);
   }
+});
+
+test("checkWait() takes the timeout of the options, or the other one", () => {
+  assertEquals(
+    [undefined, {}, { timeout: undefined }, { timeout: 7 }].map((options) => checkWait(options)),
+    [Infinity, Infinity, Infinity, 7],
+  );
+  assertEquals(
+    [undefined, {}, { timeout: undefined }, { timeout: 7 }].map((options) => checkWait(options, 5)),
+    [5, 5, 5, 7],
+  );
+  assertThrows(() => checkWait({ timeout: NaN }), RangeError);
+  assertThrows(() => checkWait(5 as never), TypeError);
 });
 
 test("within() settles once: promise, timeout or signal, whichever comes first", async () => {

@@ -211,7 +211,11 @@ const MISTAKES: Record<string, (() => unknown)[]> = {
   ],
 
   processes: [
-    () => new Process({ target: () => {}, args: wrong("one") }),
+    () => new Process(wrong(never)),
+    ...[{ args: "one" }, { name: 5 }, { daemon: "yes" }, { transfer: 5 }].map((options) => () =>
+      new Process({ target: () => {}, ...wrong(options) as object })
+    ),
+    () => new Process({ target: () => {} }).daemon = wrong("yes"),
     () => elsewhere(tell as (queue: Queue<unknown>) => void),
     () => inPool((pool) => pool.apply({ module: REMOTE, name: "startChild" })),
     async () => (await ended()).start(),
@@ -289,6 +293,7 @@ const MISTAKES: Record<string, (() => unknown)[]> = {
     },
     () => new Condition().notify(),
     () => new Condition(wrong(5)),
+    () => new Condition().waitFor(wrong(5)),
     () => {
       const condition = new Condition();
       condition.acquireSync();
@@ -330,6 +335,9 @@ const MISTAKES: Record<string, (() => unknown)[]> = {
     },
     () => new Event().wait({ timeout: wrong("100") }),
     () => new Event().wait({ timeout: NaN }),
+    () => new Event().wait({ signal: wrong(5) }),
+    () => new Event().wait(wrong(100)),
+    () => new Event().wait(wrong(null)),
   ],
 
   queues: [
@@ -386,6 +394,7 @@ const MISTAKES: Record<string, (() => unknown)[]> = {
   shared: [
     () => new Value(wrong("int")),
     () => new Value("i32", wrong("5")),
+    () => new Value("i64", wrong(5)),
     () => new Value("f64").add(1),
     () => new Value("i32", 0, { lock: wrong(5) }),
     () => new Value("i32", 0, { lock: false }).getLock(),
@@ -449,6 +458,7 @@ const MISTAKES: Record<string, (() => unknown)[]> = {
       const open = ({ name }: { name: string }) => new LocalBackend({ module, size: 1, name });
       return inPool((pool) => pool.apply(() => {}), { backend: { open } });
     },
+    () => new LocalBackend({ module: "", size: 1, name: "PoolWorker" }),
   ],
 
   runtimes: [

@@ -221,7 +221,8 @@ test("Process that is a daemon may not start children", async () => {
   const [refusal, code] = await run("daemon_children.ts");
   assertEquals(
     refusal,
-    "ProcessError: Cannot start Process-1:1: imp is a daemon, which has no children",
+    "ProcessError: Cannot start Process-1:1: imp is a daemon, which has no children; " +
+      "start it from a process that is none",
   );
   assertEquals(code, "exit code 0");
 });

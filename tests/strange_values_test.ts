@@ -4,7 +4,8 @@ import { runInNewContext } from "node:vm";
 import { test } from "node:test";
 import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
 import { decode, encode } from "../wire/codec/codec.ts";
-import { describe, show, toEnvelope } from "../wire/codec/error_envelope.ts";
+import { describe, show } from "../memory/show.ts";
+import { toEnvelope } from "../wire/codec/error_envelope.ts";
 import { checkTransferables } from "../wire/codec/graph.ts";
 
 function cross(value: unknown, attachments?: unknown[]): unknown {

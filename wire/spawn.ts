@@ -125,7 +125,10 @@ function checkMayStart(name: string): void {
   const { importing, start: { daemon, plain } } = bootRecord;
   if (importing > 0) throw new ProcessError(mainGuardText(name));
   if (daemon) {
-    throw new ProcessError(`Cannot start ${name}: ${ownName} is a daemon, which has no children`);
+    throw new ProcessError(
+      `Cannot start ${name}: ${ownName} is a daemon, which has no children; ` +
+        "start it from a process that is none",
+    );
   }
   // A plain function came without a module.
   if (plain === null && !insideTarget()) throw new ProcessError(mainGuardText(name));

@@ -6,8 +6,8 @@
 
 import { EncodingError } from "../../errors.ts";
 import { MAX_SPLIT } from "../../memory/lease.ts";
-import { encode } from "../codec/codec.ts";
 import { show } from "../../memory/show.ts";
+import { encode } from "../codec/codec.ts";
 import { sendingKey } from "../target/tasks.ts";
 import type { Backend, FullJob, JobMode, Moving } from "./job.ts";
 
