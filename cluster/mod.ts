@@ -8,7 +8,7 @@
  * ```ts ignore
  * import { Pool } from "@multiprocessing/core";
  * import { cluster } from "@multiprocessing/cluster";
- * import { square } from "./tasks.ts";
+ * import { square } from "./tasks.ts"; // marked by task()
  *
  * await using pool = new Pool({ backend: cluster("redis://127.0.0.1:6379") });
  * console.log(await pool.map(square, [1, 2, 3])); // [ 1, 4, 9 ]

@@ -1,6 +1,9 @@
 /** Jobs shorter than this, in ms, are fetched before a worker is free for them. */
 const SHORT_MS = 3;
 
+/** Jobs longer than this are not, any more: BullMQ halts for a moment when it is to have fewer. */
+const LONG_MS = 2 * SHORT_MS;
+
 /** Of these, so many a slot. */
 const AHEAD = 8;
 
@@ -14,7 +17,8 @@ const WEIGHT = 0.1;
  */
 export class Appetite {
   readonly #slots: number;
-  #mean = 2 * SHORT_MS;
+  #mean = LONG_MS;
+  #short = false;
 
   /** @param slots Jobs that run at once. */
   constructor(slots: number) {
@@ -23,17 +27,16 @@ export class Appetite {
 
   /** Jobs to have at a time. */
   get size(): number {
-    return this.#mean < SHORT_MS ? this.#slots * AHEAD : this.#slots;
+    return this.#short ? this.#slots * AHEAD : this.#slots;
   }
 
   /**
    * Notes what a job has taken.
    *
-   * @param took In ms, with its wait for a worker.
-   * @param here Jobs that were here with it, which shared the workers.
+   * @param took In its worker, in ms: how long it has waited for that says nothing of it.
    */
-  note(took: number, here: number): void {
-    const alone = took / Math.max(1, here / this.#slots);
-    this.#mean += (alone - this.#mean) * WEIGHT;
+  note(took: number): void {
+    this.#mean += (took - this.#mean) * WEIGHT;
+    this.#short = this.#mean < (this.#short ? LONG_MS : SHORT_MS);
   }
 }

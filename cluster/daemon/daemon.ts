@@ -12,7 +12,7 @@
 
 import { Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import { hostname, processId, randomUUID, runtimeName } from "../runtime/host.ts";
+import { hostName, processId, randomUUID, runtimeName } from "../runtime/host.ts";
 import { clearInterval, setInterval } from "../runtime/timers.ts";
 import type { NodeRecord, PoolRecord } from "../wire/messages.ts";
 import { Names } from "../wire/names.ts";
@@ -39,6 +39,12 @@ const BEAT_MS = 1_000;
 /** After so much silence a daemon is forgotten, in ms. */
 const FORGET_MS = 60_000;
 
+/** Removes a pool, unless its client has come back meanwhile, and announced it anew. */
+const REMOVE = `
+if redis.call("exists", KEYS[1]) == 1 then return 0 end
+redis.call("unlink", KEYS[2], KEYS[3])
+return redis.call("hdel", KEYS[4], ARGV[1])`;
+
 /** Works for all pools of a cluster, until it is stopped. */
 export class Daemon {
   readonly #options: DaemonOptions;
@@ -64,7 +70,12 @@ export class Daemon {
   static async start(options: DaemonOptions): Promise<Daemon> {
     const { server } = options;
     const daemon = new Daemon(options, await server.connect(), await server.connect());
-    await daemon.#begin();
+    try {
+      await daemon.#begin();
+    } catch (error) {
+      await daemon.stop(0);
+      throw error;
+    }
     return daemon;
   }
 
@@ -115,7 +126,7 @@ export class Daemon {
     if (this.#stopped) return;
     const record: NodeRecord = {
       id: this.#id,
-      host: hostname(),
+      host: hostName(),
       pid: processId(),
       runtime: runtimeName(),
       slots,
@@ -187,14 +198,19 @@ export class Daemon {
   async #bury(id: string): Promise<void> {
     await this.#leave(id);
     const { server, log } = this.#options;
-    const { bull, pools } = this.#names;
-    const queue = new Queue(this.#names.queue(id), { connection: server.options, prefix: bull });
+    const names = this.#names;
+    const queue = new Queue(names.queue(id), {
+      connection: server.options,
+      prefix: names.bull,
+      // Else it writes some, perhaps after another daemon has removed all.
+      skipMetasUpdate: true,
+    });
     queue.on("error", () => {});
+    const keys = [names.lease(id), names.functions(id), names.bytes(id), names.pools];
     try {
       await queue.obliterate({ force: true });
-      await this.#redis.unlink(this.#names.functions(id), this.#names.bytes(id));
-      await this.#redis.hdel(pools, id);
-      log(`pool ${id}: its client is gone, removed`);
+      const removed = await this.#redis.eval(REMOVE, keys.length, ...keys, id);
+      if (removed === 1) log(`pool ${id}: its client is gone, removed`);
     } finally {
       await queue.close();
     }

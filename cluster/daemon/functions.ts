@@ -6,6 +6,7 @@
 
 import type { Redis } from "ioredis";
 import { inFolder, pathToFileURL, readFile, sha256, within } from "../runtime/host.ts";
+import { Gone } from "../wire/bytes.ts";
 import type { FunctionRecord, ModuleRecord } from "../wire/messages.ts";
 import type { Content, Runnable } from "./run.ts";
 
@@ -27,7 +28,7 @@ export class Functions {
   readonly #redis: Redis;
   readonly #key: string;
   readonly #permits: Permits;
-  readonly #found = new Map<string, Promise<Runnable>>();
+  readonly #found = new Map<string, Runnable | Promise<Runnable>>();
 
   /** @param key Where the pool's functions lie in Redis. */
   constructor(redis: Redis, key: string, permits: Permits) {
@@ -37,29 +38,29 @@ export class Functions {
   }
 
   /**
-   * The function of a key.
+   * The function of a key; a promise only of one that is not known yet.
    *
    * @throws {Refused} If it may not be run here, or is another than the client's.
+   * @throws {Gone} If Redis does not have it.
    */
-  find(key: string): Promise<Runnable> {
-    let found = this.#found.get(key);
-    if (found === undefined) {
-      found = this.#find(key);
-      this.#found.set(key, found);
-      found.catch(() => this.#found.delete(key));
-    }
+  find(key: string): Runnable | Promise<Runnable> {
+    const known = this.#found.get(key);
+    if (known !== undefined) return known;
+    const found = this.#find(key);
+    this.#found.set(key, found);
+    found.then((runnable) => this.#found.set(key, runnable), () => this.#found.delete(key));
     return found;
   }
 
   async #find(key: string): Promise<Runnable> {
     const text = await this.#redis.hget(this.#key, key);
-    if (text === null) throw new Refused(`the function ${key} is unknown`);
+    if (text === null) throw new Gone(`The function ${key} is gone: Redis has lost it`);
     const record = JSON.parse(text) as FunctionRecord;
     if (record.kind === "module") return this.#module(record);
     if (this.#permits.allowCode) return runnable({ ref: record.ref });
     throw new Refused(
       "this daemon runs no functions that come as text; put the function into a module under the " +
-        "root and export it, or start the daemon with --allow-code",
+        "root and mark it by task(), or start the daemon with --allow-code",
     );
   }
 

@@ -18,9 +18,9 @@ import { type Job, WaitingError, Worker as JobWorker } from "bullmq";
 import type { Redis } from "ioredis";
 import { decodeValue, encodeError, encodeValue, type Target } from "@multiprocessing/core/backend";
 import { Pool } from "@multiprocessing/core/pool";
-import { fromBase64, hostname } from "../runtime/host.ts";
+import { fromBase64, hostName } from "../runtime/host.ts";
 import { clearTimeout, setTimeout } from "../runtime/timers.ts";
-import { Parcels } from "../wire/bytes.ts";
+import { Gone, Parcels } from "../wire/bytes.ts";
 import type { ChunkResult, JobData, JobResult, PoolRecord } from "../wire/messages.ts";
 import type { Names } from "../wire/names.ts";
 import { refuse } from "../wire/refusal.ts";
@@ -32,6 +32,9 @@ import type { Input, Output, prepare, runJob, Runnable } from "./run.ts";
 const RUN = new URL("./run.ts", import.meta.url).href;
 const RUN_JOB = { module: RUN, name: "runJob" } as Target<Parameters<typeof runJob>, Output>;
 const PREPARE = { module: RUN, name: "prepare" } as Target<Parameters<typeof prepare>, void>;
+
+/** After so long BullMQ tries again what has failed because Redis was out of reach; its own is 15 s. */
+const RETRY_MS = 500;
 
 /** What a {@linkcode Member} is made of. */
 export interface MemberOptions extends Permits {
@@ -59,6 +62,7 @@ export class Member {
   #givingBack = false;
   /** Workers on this machine, started with the first job. */
   #local: Promise<Pool> | undefined;
+  #ready: Pool | undefined;
 
   constructor(options: MemberOptions) {
     const { server, redis, names, pool, slots, lock } = options;
@@ -73,8 +77,9 @@ export class Member {
       prefix: names.bull,
       concurrency: slots,
       lockDuration: lock,
-      stalledInterval: lock / 3,
+      stalledInterval: Math.floor(lock / 3), // A fraction Redis would refuse.
       maxStalledCount: pool.lossRetries,
+      runRetryDelay: RETRY_MS,
     });
     this.#worker.on("error", () => {}); // It connects again by itself.
   }
@@ -118,7 +123,6 @@ export class Member {
   async #process(job: Job<JobData, JobResult>, token: string | undefined): Promise<JobResult> {
     const controller = job.data.c ? new AbortController() : undefined;
     this.#running.set(job.id!, controller);
-    const begun = performance.now();
     try {
       return await this.#answer(job.data, controller?.signal);
     } catch (error) {
@@ -126,19 +130,20 @@ export class Member {
         await job.moveToWait(token);
         throw new WaitingError();
       }
-      if (error instanceof Refused) return { r: `Cannot run on ${hostname()}: ${error.message}` };
+      if (error instanceof Gone) return { g: error.message };
+      if (error instanceof Refused) return { r: `Cannot run on ${hostName()}: ${error.message}` };
       return { e: await this.#parcels.send(encodeError(error, refuse)) };
     } finally {
-      this.#appetite.note(performance.now() - begun, this.#running.size);
-      this.#worker.concurrency = this.#appetite.size;
       this.#running.delete(job.id!);
     }
   }
 
   async #answer({ f, m, i, t, g }: JobData, signal: AbortSignal | undefined): Promise<JobResult> {
-    const runnable = await this.#functions.find(f);
+    // Whatever is there is not awaited: a worker is woken before BullMQ asks Redis for the next job.
+    const found = this.#functions.find(f);
+    const runnable = typeof found === "string" ? found : await found;
     const input = "b" in i ? i.b : await this.#parcels.fetch(i);
-    const local = await this.#workers();
+    const local = this.#ready ?? await this.#workers();
     if (signal === undefined) return this.#pack(await local.apply(RUN_JOB, [runnable, m, input]));
     const limits = { signal, timeout: t ?? Infinity, grace: g ?? Infinity };
     return this.#pack(
@@ -148,21 +153,21 @@ export class Member {
     );
   }
 
-  #pack(output: Output): JobResult | Promise<JobResult> {
-    if (typeof output !== "string") return this.#packMany(output);
-    const bytes = { b: output.slice(1) };
-    return output[0] === "v" ? { v: bytes } : { e: bytes };
+  #pack([kind, bytes, took]: Output): JobResult | Promise<JobResult> {
+    this.#appetite.note(took);
+    this.#worker.concurrency = this.#appetite.size;
+    if (typeof bytes !== "string") return this.#packMany(kind, bytes);
+    return kind === "v" ? { v: { b: bytes } } : { e: { b: bytes } };
   }
 
-  async #packMany(output: Exclude<Output, string>): Promise<JobResult> {
-    return "v" in output
-      ? { v: await this.#parcels.send(output.v) }
-      : { e: await this.#parcels.send(output.e) };
+  async #packMany(kind: "v" | "e", bytes: Uint8Array): Promise<JobResult> {
+    const sent = await this.#parcels.send(bytes);
+    return kind === "v" ? { v: sent } : { e: sent };
   }
 
   async #workers(): Promise<Pool> {
     try {
-      return await (this.#local ??= this.#open());
+      return this.#ready = await (this.#local ??= this.#open());
     } catch (error) {
       this.#local = undefined;
       throw error;
@@ -204,8 +209,8 @@ async function runEach(
   const run = async (item: unknown, at: number): Promise<void> => {
     const args = encodeValue(spread ? item : [item], "args", refuse);
     try {
-      const output = await local.apply(RUN_JOB, [runnable, "call", args], options);
-      const [kind, bytes] = open(output);
+      const [kind, output] = await local.apply(RUN_JOB, [runnable, "call", args], options);
+      const bytes = bytesOf(output);
       if (kind === "v") result.values[at] = decodeValue(bytes);
       else result.errors.push([at, bytes]);
     } catch (error) {
@@ -216,15 +221,9 @@ async function runEach(
   options.signal.throwIfAborted();
   result.values.length = items.length;
   result.took = performance.now() - begun;
-  return { v: encodeValue(result, "result", refuse) };
+  return ["v", encodeValue(result, "result", refuse), result.took];
 }
 
-function bytesOf(input: Input): Uint8Array {
-  return typeof input === "string" ? fromBase64(input) : input;
-}
-
-/** What came of a job, and its bytes. */
-function open(output: Output): ["v" | "e", Uint8Array] {
-  if (typeof output === "string") return [output[0] as "v" | "e", fromBase64(output.slice(1))];
-  return "v" in output ? ["v", output.v] : ["e", output.e];
+function bytesOf(bytes: string | Uint8Array): Uint8Array {
+  return typeof bytes === "string" ? fromBase64(bytes) : bytes;
 }

@@ -30,10 +30,10 @@ export type Content = { url: string; name: string; task: boolean } | { ref: stri
 export type Input = string | Uint8Array;
 
 /**
- * What came of a job: a value or, with `e`, what was thrown, encoded. Short ones are a string of that
- * letter and Base64, which the main thread passes on as it is.
+ * What came of a job: `v`, a value, or `e`, what was thrown, encoded; short ones as Base64, which the
+ * main thread passes on as it is. And how long that took, in ms.
  */
-export type Output = string | { v: Uint8Array } | { e: Uint8Array };
+export type Output = [kind: "v" | "e", bytes: string | Uint8Array, took: number];
 
 const functions = new Map<Runnable, AnyFunction>();
 
@@ -58,19 +58,20 @@ export async function prepare(runnable: Runnable, args: Uint8Array): Promise<voi
 
 /** Runs a job of calls; the value of a map is a {@linkcode ChunkResult}. */
 export async function runJob(runnable: Runnable, mode: JobMode, input: Input): Promise<Output> {
+  const begun = performance.now();
   try {
     const fn = functions.get(runnable) ?? await load(runnable);
     const values = decodeValue(typeof input === "string" ? fromBase64(input) : input) as never[];
     const value = mode === "call" ? await fn(...values) : await runChunk(fn, mode, values);
-    return pack("v", encodeValue(value, "result", refuse));
+    return pack("v", encodeValue(value, "result", refuse), begun);
   } catch (error) {
-    return pack("e", encodeThrown(error));
+    return pack("e", encodeThrown(error), begun);
   }
 }
 
-function pack(kind: "v" | "e", bytes: Uint8Array): Output {
-  if (bytes.length < MANY_BYTES) return kind + toBase64(bytes);
-  return kind === "v" ? { v: bytes } : { e: bytes };
+function pack(kind: "v" | "e", bytes: Uint8Array, begun: number): Output {
+  const took = performance.now() - begun;
+  return [kind, bytes.length < MANY_BYTES ? toBase64(bytes) : bytes, took];
 }
 
 async function runChunk(
@@ -95,11 +96,14 @@ async function runChunk(
   return { values, errors, took: performance.now() - begun };
 }
 
+/** This file, as stacks call it: Bun writes paths. */
+const HERE = [import.meta.url, import.meta.filename ?? import.meta.url];
+
 /** The stack ends with the user's function: what called it here concerns nobody. */
 function encodeThrown(error: unknown): Uint8Array {
   if (error instanceof Error && typeof error.stack === "string") {
     const lines = error.stack.split("\n");
-    const own = lines.findIndex((line) => line.includes(import.meta.url));
+    const own = lines.findIndex((line) => HERE.some((here) => line.includes(here)));
     if (own > 0) {
       try {
         error.stack = lines.slice(0, own).join("\n");

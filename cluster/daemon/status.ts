@@ -47,6 +47,7 @@ async function countsOf({ options }: Server, names: Names, pool: string) {
   const queue = new Queue(names.queue(pool), {
     connection: options,
     prefix: names.bull,
+    skipMetasUpdate: true, // Who looks changes nothing.
   });
   try {
     const { waiting = 0, prioritized = 0, active = 0 } = await queue.getJobCounts();

@@ -27,6 +27,7 @@ import {
   type BackendOptions,
   decodeValue,
   encodeValue,
+  type FullJob,
   isCall,
   type Job,
   NO_SOURCES,
@@ -40,7 +41,7 @@ import {
 import { ClosedError, ProcessLostError, TimeoutError } from "@multiprocessing/core/errors";
 import { ModuleMismatchError, NoWorkersError } from "../errors.ts";
 import { availableParallelism, fromBase64, toBase64 } from "../runtime/host.ts";
-import { Parcels } from "../wire/bytes.ts";
+import { Gone, Parcels } from "../wire/bytes.ts";
 import type { ChunkResult, JobResult, NodeRecord, PoolRecord } from "../wire/messages.ts";
 import { Names } from "../wire/names.ts";
 import { refuse } from "../wire/refusal.ts";
@@ -52,6 +53,9 @@ import { newPoolId, Presence } from "./presence.ts";
 
 /** After so many milliseconds without news each job is asked for. */
 const SILENCE_MS = 2_000;
+
+/** So often a job is sent again of which Redis has lost a part. */
+const AGAIN = 5;
 
 /** Runs a pool's jobs on a cluster. */
 export class ClusterBackend implements Backend {
@@ -154,8 +158,17 @@ export class ClusterBackend implements Backend {
     if (this.#broken !== undefined) throw this.#broken.reason;
     if (this.#state !== "open") throw new ClosedError("Cannot use Pool: it has been closed");
     const fn = this.#functions.define(target);
-    const bytes = encodeValue(input, isCall(job) ? "args" : "items", refuse);
-    const sent: Sent = { id: `j${++this.#count}`, job, fn, bytes, data: undefined, running: false };
+    const bytes = isCall(job) ? encodeValue(input, "args", refuse) : encodeItems(input, job);
+    const sent: Sent = {
+      id: `j${++this.#count}`,
+      job,
+      fn,
+      bytes,
+      data: undefined,
+      sending: true,
+      running: false,
+      again: 0,
+    };
     if (job.watch !== undefined) {
       job.watch.task = WAITS;
       this.#watched.set(job, sent);
@@ -229,6 +242,8 @@ export class ClusterBackend implements Backend {
       this.#reject(sent, this.#lost(`The result of job ${id} is lost`));
     } else if ("r" in result) {
       this.#reject(sent, new ModuleMismatchError(result.r));
+    } else if ("g" in result) {
+      void this.#sendAgain(sent, result.g);
     } else {
       const answer = "v" in result ? result.v : result.e;
       const failed = "e" in result;
@@ -237,7 +252,7 @@ export class ClusterBackend implements Backend {
       else {
         this.#parcels!.fetch(answer).then(
           (bytes) => this.#settle(sent, bytes, failed),
-          (error) => this.#reject(sent, error),
+          (error) => this.#missResult(sent, error),
         ).finally(() => this.#parcels!.drop(answer));
       }
     }
@@ -258,6 +273,30 @@ export class ClusterBackend implements Backend {
     else this.#completed++;
     resolveJob(job, failed ? rethrow(value, job.mark, NO_SOURCES) : value);
     this.#goOn();
+  }
+
+  /** The job has run, but what came of it is not there. */
+  #missResult(sent: Sent, error: unknown): void {
+    if (!(error instanceof Gone)) return void this.#reject(sent, error);
+    if (this.#settled.lossRetries > 0) return void this.#sendAgain(sent, error.message);
+    this.#reject(sent, this.#lost(`The result of job ${sent.id} is lost: ${error.message}`));
+  }
+
+  /** While this program was silent its pool was taken for dead, and a part of a job with it. */
+  async #sendAgain(sent: Sent, reason: string): Promise<void> {
+    if (sent.sending || !this.#outbox.sent.has(sent.id)) return;
+    if (++sent.again > AGAIN) return void this.#reject(sent, this.#lost(reason));
+    sent.sending = true;
+    sent.data = undefined;
+    this.#mark(sent, false);
+    try {
+      const link = await this.#link;
+      await this.#functions.tell(link.redis, true);
+      await link.queue.remove(sent.id);
+      await this.#outbox.send(link, [sent]);
+    } catch (error) {
+      this.#reject(sent, error);
+    }
   }
 
   /** Settles a job that its daemons have not survived. */
@@ -352,7 +391,7 @@ export class ClusterBackend implements Backend {
 
   /** Settles what was settled unheard, and sends what Redis has lost. */
   async #askForAll(link: Link): Promise<void> {
-    const asked = [...this.#outbox.sent.values()].filter(({ data }) => data !== undefined);
+    const asked = [...this.#outbox.sent.values()].filter(({ sending }) => !sending);
     const jobs = await Promise.all(asked.map(({ id }) => link.queue.getJob(id)));
     const lost: Sent[] = [];
     asked.forEach((sent, at) => {
@@ -403,6 +442,17 @@ export class ClusterBackend implements Backend {
       // It was never opened.
     }
     this.#end();
+  }
+}
+
+/** @throws {EncodingError} If one of them cannot be sent; its path begins with its index in the map. */
+function encodeItems(items: unknown[], job: Job): Uint8Array {
+  try {
+    return encodeValue(items, "items", refuse);
+  } catch (error) {
+    const { first } = job as FullJob;
+    items.forEach((item, at) => encodeValue(item, `items[${first + at}]`, refuse));
+    throw error;
   }
 }
 

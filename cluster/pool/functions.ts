@@ -7,7 +7,7 @@
 import type { Redis } from "ioredis";
 import { describeTarget, encodeValue, type TargetRef } from "@multiprocessing/core/backend";
 import { TargetError } from "@multiprocessing/core/errors";
-import { fileURLToPath, readFile, sha256, toBase64, within } from "../runtime/host.ts";
+import { fileURLToPath, isFile, readFile, sha256, toBase64, within } from "../runtime/host.ts";
 import type { FunctionRecord } from "../wire/messages.ts";
 import { refuse } from "../wire/refusal.ts";
 
@@ -70,6 +70,9 @@ export class Functions {
       );
     }
     const file = fileURLToPath(module);
+    if (!isFile(file)) {
+      throw new TargetError(`Cannot send "${name}" to the cluster: there is no file ${file}`);
+    }
     const path = within(this.#root, file);
     if (path === undefined) {
       throw new TargetError(

@@ -10,6 +10,7 @@
 import type { Job } from "@multiprocessing/core/backend";
 import type { Parcels } from "../wire/bytes.ts";
 import type { JobData } from "../wire/messages.ts";
+import { isDisconnection } from "../wire/server.ts";
 import type { Link } from "./link.ts";
 
 /** So many jobs are in Redis at most. */
@@ -31,7 +32,11 @@ export interface Sent {
   readonly bytes: Uint8Array;
   /** What is in Redis, once it is. */
   data: JobData | undefined;
+  /** Whether it may not be there yet, because it is on its way. */
+  sending: boolean;
   running: boolean;
+  /** How often it was sent again because something of it was gone from Redis. */
+  again: number;
 }
 
 /** What an {@linkcode Outbox} needs. */
@@ -109,12 +114,25 @@ export class Outbox {
       await prepare(link);
       await this.send(link, batch);
     } catch (error) {
-      for (const sent of batch) refuse(sent, error);
+      // Where the connection broke some may be there, and some not: the client asks for all in a while.
+      for (const sent of batch) {
+        if (isDisconnection(error)) sent.sending = false;
+        else refuse(sent, error);
+      }
     }
   }
 
   /** Sends jobs, also again: a job that Redis has stays as it is. */
   async send(link: Link, batch: Sent[]): Promise<void> {
+    for (const sent of batch) sent.sending = true;
+    try {
+      await this.#send(link, batch);
+    } finally {
+      for (const sent of batch) sent.sending = false;
+    }
+  }
+
+  async #send(link: Link, batch: Sent[]): Promise<void> {
     for (const sent of batch) {
       if (sent.data === undefined) sent.data = await this.#dataOf(link, sent);
     }
@@ -124,7 +142,11 @@ export class Outbox {
       data: data!,
       opts: { attempts: 1, removeOnComplete: KEPT, removeOnFail: KEPT, jobId: id },
     }));
-    if (jobs.length > 0) await link.queue.addBulk(jobs);
+    const [first] = jobs;
+    if (first === undefined) return;
+    // One takes less than a bulk of one.
+    if (jobs.length === 1) await link.queue.add(first.name, first.data, first.opts);
+    else await link.queue.addBulk(jobs);
   }
 
   async #dataOf(link: Link, { job, fn, bytes }: Sent): Promise<JobData> {

@@ -12,7 +12,7 @@ import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 
-export { availableParallelism, fileURLToPath, hostname, parseArgs, pathToFileURL, randomUUID };
+export { availableParallelism, fileURLToPath, parseArgs, pathToFileURL, randomUUID };
 export { resolve };
 export { fromBase64, toBase64, toBuffer } from "./base64.ts";
 
@@ -22,6 +22,15 @@ export function variable(name: string): string | undefined {
     return process.env[name] || undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** What this machine is called; Deno asks for a permission to tell. */
+export function hostName(): string {
+  try {
+    return hostname();
+  } catch {
+    return "unknown";
   }
 }
 
@@ -70,6 +79,11 @@ export function sha256(content: string | Uint8Array): string {
 /** Whether there is a folder of that name. */
 export function isFolder(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
+
+/** Whether there is a file of that name. */
+export function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 }
 
 /** Reads a file. */

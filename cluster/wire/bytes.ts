@@ -14,6 +14,11 @@ export function keepFor(lease: number): number {
   return 6 * lease;
 }
 
+/** Redis does not have what a job needs, or what it came to: its pool was taken for dead meanwhile. */
+export class Gone extends Error {
+  override name = "Gone";
+}
+
 /** Keeps the bytes of one pool that are too many for a message. */
 export class Parcels {
   readonly #redis: Redis;
@@ -35,18 +40,22 @@ export class Parcels {
   async send(bytes: Uint8Array): Promise<Bytes> {
     if (bytes.length < MANY_BYTES) return { b: toBase64(bytes) };
     const k = randomUUID();
-    const answers = await this.#redis.multi()
-      .hset(this.#key, k, toBuffer(bytes))
-      .pexpire(this.#key, this.#keep)
-      .exec();
-    for (const [error] of answers!) if (error !== null) throw error;
+    // Not as one transaction: such a one the client does not send again when the connection breaks.
+    await Promise.all([
+      this.#redis.hset(this.#key, k, toBuffer(bytes)),
+      this.#redis.pexpire(this.#key, this.#keep),
+    ]);
     return { k };
   }
 
-  /** The bytes that lie beside a message. */
+  /**
+   * The bytes that lie beside a message.
+   *
+   * @throws {Gone} If they do not.
+   */
   async fetch({ k }: { k: string }): Promise<Uint8Array<ArrayBuffer>> {
     const bytes = await this.#redis.hgetBuffer(this.#key, k);
-    if (bytes === null) throw new Error(`The bytes ${k} are gone: Redis has lost them`);
+    if (bytes === null) throw new Gone(`The bytes ${k} are gone: Redis has lost them`);
     return new Uint8Array(bytes);
   }
 

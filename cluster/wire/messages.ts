@@ -68,9 +68,9 @@ export interface JobData {
 
 /**
  * What a job comes to: `v` is a value, `e` an error, both encoded; `r` says why a daemon may not run the
- * function.
+ * function, `g` what of it is gone from Redis: it did not run, and is to be sent again.
  */
-export type JobResult = { v: Bytes } | { e: Bytes } | { r: string };
+export type JobResult = { v: Bytes } | { e: Bytes } | { r: string } | { g: string };
 
 /** The encoded value of a chunk of a map. */
 export interface ChunkResult {

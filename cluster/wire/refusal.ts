@@ -17,5 +17,7 @@ export function refuse(what: string): string {
   const mend = instead === undefined
     ? "send what it holds"
     : `use ${instead} of @multiprocessing/cluster, by name`;
-  return `a ${what} lives in the memory of this machine; ${mend}`;
+  return `${
+    /^[AEIOU]/.test(what) ? "an" : "a"
+  } ${what} lives in the memory of this machine; ${mend}`;
 }

@@ -37,6 +37,12 @@ export function keepAlive(client: Redis, alive: boolean): void {
   alive ? stream?.ref?.() : stream?.unref?.();
 }
 
+/** Whether a command failed because the connection broke amid it: the client sends those of transactions only once. */
+export function isDisconnection(error: unknown): boolean {
+  const { name, message } = Object(error) as Partial<Error>;
+  return name === "AbortError" || message === "Connection is closed.";
+}
+
 /** Whether Redis itself has answered with the error. */
 export function isReply(error: unknown): boolean {
   return error instanceof Error && error.name === "ReplyError";

@@ -11,7 +11,7 @@ export interface Address {
 /**
  * Reads the URL of a Redis.
  *
- * @param url `redis://user:password@host:port/db`, `rediss://…` over TLS, or `unix:///path?db=1` and
+ * @param url `redis://user:password@host:port/db`, `rediss://…` over TLS, or `unix:///path?db=1&password=…` and
  * `redis+unix:///path` for a socket.
  * @returns The options of the client.
  * @throws {TypeError} If it is none of these.
@@ -34,9 +34,12 @@ export function parseUrl(url: string | URL): Address {
   if (socket && (hostname !== "" || pathname.length < 2)) {
     throw new TypeError(`Cannot connect: the URL of a socket is ${protocol}///path/of/the.sock`);
   }
+  // A URL without a host has no place for them.
+  const user = socket ? searchParams.get("username") : decodeURIComponent(username);
+  const secret = socket ? searchParams.get("password") : decodeURIComponent(password);
   const options: Address["options"] = {
-    ...(username && { username: decodeURIComponent(username) }),
-    ...(password && { password: decodeURIComponent(password) }),
+    ...(user && { username: user }),
+    ...(secret && { password: secret }),
     ...(db !== null && { db: Number(db) }),
   };
   if (socket) {
