@@ -90,7 +90,7 @@ async function run(args: string[]): Promise<number> {
     console.log(await statusOf(server, cluster));
     return 0;
   }
-  // For tasks: cluster() without a URL means this one, and new Pool() still means this machine.
+  // For tasks: cluster() without a URL means this one.
   setVariable(URL_VARIABLE, url);
   setVariable(NAME_VARIABLE, cluster);
   setVariable(DAEMON_VARIABLE, "1");

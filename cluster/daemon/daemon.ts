@@ -4,7 +4,7 @@
  * | a pool is          | seen by                                  | then                                          |
  * | ------------------ | ---------------------------------------- | --------------------------------------------- |
  * | announced          | its record, and a lease that has not lapsed | a {@linkcode Member} joins it              |
- * | ended              | it has no record                         | the member leaves                             |
+ * | ended              | its record says so, or is gone           | the member leaves                             |
  * | left by its client | a record without a lease                 | the member leaves, and all that the pool has in Redis is removed |
  *
  * @module
@@ -159,8 +159,10 @@ export class Daemon {
       this.#lookAgain = false;
       const records = await this.#redis.hgetall(this.#names.pools);
       for (const [id, text] of Object.entries(records)) {
-        if (await this.#redis.exists(this.#names.lease(id)) === 1) this.#join(id, text);
-        else await this.#bury(id);
+        const pool = JSON.parse(text) as PoolRecord;
+        if (await this.#redis.exists(this.#names.lease(id)) === 0) await this.#bury(id);
+        else if (pool.ended) void this.#leave(id);
+        else this.#join(id, pool);
       }
       for (const id of this.#members.keys()) {
         if (records[id] === undefined) void this.#leave(id);
@@ -168,9 +170,8 @@ export class Daemon {
     }
   }
 
-  #join(id: string, text: string): void {
+  #join(id: string, pool: PoolRecord): void {
     if (this.#members.has(id) || this.#stopped) return;
-    const pool = JSON.parse(text) as PoolRecord;
     const { server, slots, lock, root, allowCode, log } = this.#options;
     const most = Math.min(slots, pool.processes ?? slots);
     const [redis, names] = [this.#redis, this.#names];
@@ -187,11 +188,18 @@ export class Daemon {
     if (member === undefined) return;
     this.#members.delete(id);
     this.#ear.unsubscribe(this.#names.cancel(id)).catch(() => {});
-    const left = member.abandon();
+    const left = member.abandon().then(() => this.#forgetQueue(id)).catch(() => {});
     this.#leaving.add(left);
     await left;
     this.#leaving.delete(left);
     this.#options.log(`pool ${id} (${member.pool.name}): left`);
+  }
+
+  /** Removes the key that a queue's worker writes even if the queue has just been removed. */
+  async #forgetQueue(id: string): Promise<void> {
+    const { bull, pools } = this.#names;
+    if (await this.#redis.hexists(pools, id) === 1) return;
+    await this.#redis.unlink(`${bull}:${this.#names.queue(id)}:meta`);
   }
 
   /** Removes what a client has left behind that is gone. */

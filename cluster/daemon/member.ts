@@ -36,6 +36,9 @@ const PREPARE = { module: RUN, name: "prepare" } as Target<Parameters<typeof pre
 /** After so long BullMQ tries again what has failed because Redis was out of reach; its own is 15 s. */
 const RETRY_MS = 500;
 
+/** So often BullMQ looks by itself for jobs; where a pool has a cap, nobody may tell it. Its own is 5. */
+const DRAIN_SECONDS = 1;
+
 /** What a {@linkcode Member} is made of. */
 export interface MemberOptions extends Permits {
   server: Server;
@@ -80,6 +83,7 @@ export class Member {
       stalledInterval: Math.floor(lock / 3), // A fraction Redis would refuse.
       maxStalledCount: pool.lossRetries,
       runRetryDelay: RETRY_MS,
+      drainDelay: DRAIN_SECONDS,
     });
     this.#worker.on("error", () => {}); // It connects again by itself.
   }

@@ -399,7 +399,8 @@ export class ClusterBackend implements Backend {
       if (job === undefined) {
         // What lay beside it is lost, too.
         sent.data = undefined;
-        lost.push(sent);
+        if (!sent.running || this.#settled.lossRetries > 0) lost.push(sent);
+        else this.#reject(sent, this.#lost(`Redis has lost job ${sent.id}, which was running`));
       } else if (job.finishedOn === undefined) return;
       else if (job.failedReason) this.#lose(sent.id, job.failedReason);
       else this.#take(sent.id, job.returnvalue);

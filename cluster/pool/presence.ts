@@ -109,13 +109,18 @@ export class Presence {
 
   async #remove({ redis, queue }: Link): Promise<void> {
     await this.#beating?.catch(() => {});
-    const { names, record: { id } } = this.#options;
+    const { names, record } = this.#options;
+    // Until nothing is left: should this be cut off, the daemons see to the rest once the lease is over.
+    const ended: PoolRecord = { ...record, ended: true };
     await redis.multi()
-      .hdel(names.pools, id)
-      .unlink(names.lease(id), names.functions(id), names.bytes(id))
-      .publish(names.wake, id)
+      .hset(names.pools, record.id, JSON.stringify(ended))
+      .publish(names.wake, record.id)
       .exec();
     await queue.obliterate({ force: true });
+    await redis.multi()
+      .unlink(names.lease(record.id), names.functions(record.id), names.bytes(record.id))
+      .hdel(names.pools, record.id)
+      .exec();
   }
 }
 

@@ -19,6 +19,8 @@ export interface PoolRecord {
   lossRetries: number;
   /** So long may the client be silent, in ms. */
   lease: number;
+  /** Its client is about to remove it: no daemon works for it any more. */
+  ended?: true;
   /** What each worker calls first: a function's key, and its encoded arguments. */
   initializer: { fn: string; args: string } | null;
 }

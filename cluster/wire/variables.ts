@@ -11,7 +11,7 @@ export const URL_VARIABLE = "MULTIPROCESSING_CLUSTER_URL";
 export const NAME_VARIABLE = "MULTIPROCESSING_CLUSTER_NAME";
 
 /**
- * Set within a daemon: pools that its tasks make run on its machine. On the cluster they could wait for
- * the very slots that their makers hold.
+ * Set within a daemon: its tasks make no pools on the cluster, which could wait for the very slots that
+ * their makers hold.
  */
 export const DAEMON_VARIABLE = "MULTIPROCESSING_CLUSTER_DAEMON";
