@@ -188,37 +188,39 @@ export class Daemon {
     if (member === undefined) return;
     this.#members.delete(id);
     this.#ear.unsubscribe(this.#names.cancel(id)).catch(() => {});
-    const left = member.abandon().then(() => this.#forgetQueue(id)).catch(() => {});
+    const left = member.abandon().then(() => this.#sweep(id)).catch(() => {});
     this.#leaving.add(left);
     await left;
     this.#leaving.delete(left);
     this.#options.log(`pool ${id} (${member.pool.name}): left`);
   }
 
-  /** Removes the key that a queue's worker writes even if the queue has just been removed. */
-  async #forgetQueue(id: string): Promise<void> {
-    const { bull, pools } = this.#names;
-    if (await this.#redis.hexists(pools, id) === 1) return;
-    await this.#redis.unlink(`${bull}:${this.#names.queue(id)}:meta`);
+  /** A member may have written to the queue just after its client has removed it. */
+  async #sweep(id: string): Promise<void> {
+    if (await this.#redis.hexists(this.#names.pools, id) === 0) await this.#removeQueue(id);
   }
 
   /** Removes what a client has left behind that is gone. */
   async #bury(id: string): Promise<void> {
     await this.#leave(id);
-    const { server, log } = this.#options;
     const names = this.#names;
-    const queue = new Queue(names.queue(id), {
-      connection: server.options,
-      prefix: names.bull,
+    const keys = [names.lease(id), names.functions(id), names.bytes(id), names.pools];
+    await this.#removeQueue(id);
+    const removed = await this.#redis.eval(REMOVE, keys.length, ...keys, id);
+    if (removed === 1) this.#options.log(`pool ${id}: its client is gone, removed`);
+  }
+
+  /** Several daemons may do so at a time: BullMQ pauses the queue, then removes all of it. */
+  async #removeQueue(id: string): Promise<void> {
+    const queue = new Queue(this.#names.queue(id), {
+      connection: this.#redis,
+      prefix: this.#names.bull,
       // Else it writes some, perhaps after another daemon has removed all.
       skipMetasUpdate: true,
     });
     queue.on("error", () => {});
-    const keys = [names.lease(id), names.functions(id), names.bytes(id), names.pools];
     try {
       await queue.obliterate({ force: true });
-      const removed = await this.#redis.eval(REMOVE, keys.length, ...keys, id);
-      if (removed === 1) log(`pool ${id}: its client is gone, removed`);
     } finally {
       await queue.close();
     }
