@@ -1,6 +1,5 @@
 /** The connection to Redis that the cluster's primitives share. */
 
-import { createServer } from "node:net";
 import { test } from "node:test";
 import {
   assert,
@@ -16,16 +15,7 @@ import { RedisConnection } from "../wire/connection.ts";
 import { SCRIPTS } from "../wire/scripts.ts";
 import { Value } from "../shared/value.ts";
 import { Lock } from "../sync/lock.ts";
-import { redisTest } from "./fixtures/redis_server.ts";
-
-/** A port that nobody listens on. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+import { freePort, redisTest } from "./fixtures/redis_server.ts";
 
 test("new RedisConnection() refuses URLs, names and numbers that it cannot use", () => {
   const refused: [string, string][] = [
@@ -76,17 +66,15 @@ redisTest("RedisConnection finds a Redis that comes late", async (on) => {
 });
 
 redisTest("RedisConnection logs in, and says at once that it may not", async (on) => {
-  const free = (await freePort()).toString();
-  await on.client.config("SET", "bind", "127.0.0.1");
-  await on.client.config("SET", "port", free);
-  await on.client.config("SET", "requirepass", "s/ecret");
-  const right = new RedisConnection(`redis://default:s%2Fecret@127.0.0.1:${free}/2`);
+  const address = await on.listen("s/ecret");
+  const free = address.slice(address.lastIndexOf(":") + 1);
+  const right = new RedisConnection(`redis://${address}/2`);
   assertEquals(await new Value(right, "v").add(1), 0);
   await right.close();
   const wrongs: [string, string][] = [
     [`redis://default:wrong@127.0.0.1:${free}`, "WRONGPASS"],
     [`redis://127.0.0.1:${free}`, "NOAUTH"],
-    [`redis://default:s%2Fecret@127.0.0.1:${free}/99`, "DB index is out of range"],
+    [`redis://${address}/99`, "DB index is out of range"],
   ];
   for (const [url, message] of wrongs) {
     const wrong = new RedisConnection(url);

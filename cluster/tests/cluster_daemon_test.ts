@@ -1,8 +1,17 @@
 /** The daemon's program: its command line, what it prints, how it is stopped. */
 
 import { test } from "node:test";
-import { assert, assertEquals, assertGreater, assertLess, assertMatch } from "@std/assert";
-import { current } from "../../scripts/runtimes.ts";
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertLess,
+  assertMatch,
+  assertRejects,
+} from "@std/assert";
+import { Pool } from "@multiprocessing/core/pool";
+import { current, ROOT } from "../../scripts/runtimes.ts";
+import { cluster } from "../mod.ts";
 import { Program, WORKER } from "./fixtures/program.ts";
 import { siteTest, soon, until } from "./fixtures/site.ts";
 import * as tasks from "./fixtures/tasks.ts";
@@ -244,4 +253,24 @@ siteTest("multiprocessing-worker gives all back at the second signal", async (si
   await site.daemon();
   assertEquals(await call, "second");
   assertEquals(await at.value("second ends").get(), 1);
+});
+
+// ── Over loopback
+
+siteTest("a pool and its daemon meet over loopback, and tell a wrong password", async (site) => {
+  const address = await site.redis.listen("s/ecret");
+  const daemon = new Program(WORKER, ["--url", `redis://${address}/1`, "--root", ROOT]);
+  site.daemons.push(daemon);
+  await daemon.prints(/ready: cluster default at 127\.0\.0\.1:\d+,/);
+  const right = new Pool({ backend: cluster(`redis://${address}/1`, { root: ROOT }) });
+  assertEquals(await right.map(tasks.square, [1, 2, 3]), [1, 4, 9]);
+  await right.terminate();
+
+  const url = `redis://${address.replace("s%2Fecret", "wrong")}/1`;
+  const wrong = new Pool({ backend: cluster(url, { root: ROOT }) });
+  await assertRejects(() => wrong.apply(tasks.square, [1]), Error, "WRONGPASS");
+  await wrong.terminate();
+  const { code, errors } = await run(["--url", url]);
+  assertEquals(code, 1);
+  assertMatch(errors, /^multiprocessing-worker: cannot reach Redis at 127\.0\.0\.1:\d+: WRONGPASS/);
 });
