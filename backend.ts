@@ -10,7 +10,8 @@
  */
 
 import { decode, encode, encodeThrown } from "./wire/codec/codec.ts";
-import type { Encoded } from "./wire/protocol.ts";
+import type { Encoded, TargetRef } from "./wire/protocol.ts";
+import { namingVariables } from "./wire/target/target_pack.ts";
 import type { Target } from "./target.ts";
 import type { Backend } from "./wire/pool/job.ts";
 
@@ -84,6 +85,15 @@ export function encodeValue(
   refuse: Refusal = ofThisMachine,
 ): Uint8Array {
   return bytesOf(encode(value, { root, refuse }));
+}
+
+/**
+ * Encodes what {@linkcode describeTarget} tells of a function; {@linkcode decodeValue} decodes it.
+ *
+ * @throws {EncodingError} If a value of its scope cannot be sent; the message has the variable's name.
+ */
+export function encodeTarget(ref: TargetRef, refuse: Refusal = ofThisMachine): Uint8Array {
+  return namingVariables(ref, () => encodeValue(ref, "scope", refuse));
 }
 
 /** Like {@linkcode encodeValue}, for what a function has thrown; never fails. */

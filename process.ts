@@ -38,6 +38,7 @@ import { runtime } from "./runtime/mod.ts";
 import type { Passage } from "./wire/codec/shareable.ts";
 import { registerExports } from "./wire/target/exports.ts";
 import { pack } from "./wire/packet.ts";
+import { packTarget } from "./wire/target/target_pack.ts";
 import type { CallPayload, SourceRef, TargetRef } from "./wire/protocol.ts";
 import { closed, dropPid, ownName, spawn, stop, takePid } from "./wire/spawn.ts";
 import { taskSignal } from "./wire/pool/task_signal.ts";
@@ -239,7 +240,7 @@ export class Process<Args extends unknown[] = unknown[]> {
       const destination = { to: pid, passages };
       const payload: CallPayload | null = plain !== null ? null : {
         kind: "call",
-        target: pack(target, "scope", transfer, [], destination),
+        target: packTarget(target, transfer, destination),
         args: pack(this.#args, "args", transfer, this.#transfer, destination),
       };
       spawn({

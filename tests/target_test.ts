@@ -10,7 +10,9 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { TargetError } from "../errors.ts";
+import { encodeTarget } from "../backend.ts";
+import { EncodingError, TargetError } from "../errors.ts";
+import { Process } from "../process.ts";
 import { closure, type Target, task, transfer } from "../target.ts";
 import { exportName, exportNamed, registerExports } from "../wire/target/exports.ts";
 import type { TargetRef } from "../wire/protocol.ts";
@@ -367,6 +369,23 @@ test("closure() sends only what the function uses", () => {
   const ref = describeTarget(fn);
   assert(ref.kind === "source");
   assertEquals(ref.scope, [["outside", { kind: "data", value: 1 }]]);
+});
+
+test("a value in a scope that cannot be sent is named by its variable", () => {
+  const broken = { deep: [Symbol("s")] };
+  const inner = closure(() => broken, { broken });
+  const outer = closure(() => inner() && limit, { limit, inner });
+  for (const [target, path] of [[inner, "broken"], [outer, "inner.broken"]] as const) {
+    const ref = describeTarget(target);
+    const tries = [
+      () => encodeTarget(ref),
+      () => new Process({ target: target as () => unknown }).start(),
+    ];
+    for (const attempt of tries) {
+      const { message } = assertThrows(attempt, EncodingError);
+      assertStringIncludes(message, `Cannot send scope.${path}.deep[0]: `);
+    }
+  }
 });
 
 test("closure() does not look up its scope's prototype", () => {

@@ -5,7 +5,7 @@
  */
 
 import type { Redis } from "ioredis";
-import { describeTarget, encodeValue, type TargetRef } from "@multiprocessing/core/backend";
+import { describeTarget, encodeTarget, type TargetRef } from "@multiprocessing/core/backend";
 import { TargetError } from "@multiprocessing/core/errors";
 import { fileURLToPath, isFile, readFile, sha256, toBase64, within } from "../runtime/host.ts";
 import type { FunctionRecord } from "../wire/messages.ts";
@@ -60,7 +60,7 @@ export class Functions {
 
   #record(ref: TargetRef): FunctionRecord {
     if (ref.kind === "source") {
-      return { kind: "code", ref: toBase64(encodeValue(ref, "scope", refuse)) };
+      return { kind: "code", ref: toBase64(encodeTarget(ref, refuse)) };
     }
     const { module, name, task } = ref;
     if (!module.startsWith("file:")) {

@@ -7,7 +7,7 @@
 import { EncodingError } from "../../errors.ts";
 import type { Port } from "../../runtime/mod.ts";
 import type { Sources } from "./caller.ts";
-import { pack } from "../packet.ts";
+import { packTarget } from "../target/target_pack.ts";
 import type { DefinitionMessage, Packed, TargetRef } from "../protocol.ts";
 import { describeTarget } from "../target/target_ref.ts";
 import { sourcesOf } from "../target/target_resolve.ts";
@@ -70,7 +70,7 @@ export class Definitions {
 
   #add(key: unknown, ref: TargetRef): Definition {
     const moved: Transferable[] = [];
-    const packed = pack(ref, "scope", moved);
+    const packed = packTarget(ref, moved);
     if (moved.length > 0) {
       throw new EncodingError(
         "Cannot send scope: every worker of a pool gets it, so nothing in it can be moved; " +

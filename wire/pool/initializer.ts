@@ -1,6 +1,7 @@
 import { EncodingError } from "../../errors.ts";
 import { show } from "../../memory/show.ts";
 import { pack } from "../packet.ts";
+import { packTarget } from "../target/target_pack.ts";
 import type { PackedCall } from "../protocol.ts";
 import { describeTarget } from "../target/target_ref.ts";
 import type { Transferable } from "../../runtime/port.ts";
@@ -21,7 +22,7 @@ export function packInitializer(target: unknown, args: unknown[]): PackedCall {
   }
   const moved: Transferable[] = [];
   const packed = {
-    target: pack(describeTarget(target), "scope", moved),
+    target: packTarget(describeTarget(target), moved),
     args: pack(args, "initargs", moved),
   };
   if (moved.length === 0) return packed;
