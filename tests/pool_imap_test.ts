@@ -351,7 +351,7 @@ for (const form of FORMS) {
       const rejecting = [1, 2, Promise.reject(new URIError("rejected")), 4];
       kept(rejecting[2] as Promise<never>);
       const { seen, error } = await drained(imapOf(pool, form)(echo<unknown>, rejecting));
-      assertEquals(seen, [1, 2]);
+      assertEquals((seen as number[]).sort(numerically), [1, 2]);
       assertInstanceOf(error, URIError);
     }),
   );
