@@ -15,6 +15,7 @@ import { namingVariables } from "./wire/target/target_pack.ts";
 import type { Target } from "./target.ts";
 import type { Backend } from "./wire/pool/job.ts";
 
+export { checkWait } from "./memory/timeout.ts";
 export { isCall, rejectJob, resolveJob, SETTLED, WAITS } from "./wire/pool/job.ts";
 export type {
   Answer,

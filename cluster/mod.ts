@@ -24,11 +24,6 @@ export { ModuleMismatchError, NoWorkersError } from "./errors.ts";
 export { Queue, type QueueOptions } from "./queue/queue.ts";
 export { Value, type WriteOptions } from "./shared/value.ts";
 export { Event, type KeepOptions } from "./sync/event.ts";
-export {
-  type Fence,
-  type LeaseGuard,
-  type LeaseOptions,
-  Lock,
-  type LockGuard,
-} from "./sync/lock.ts";
+export type { Fence, LeaseGuard, LeaseOptions, LockGuard } from "./sync/guard.ts";
+export { Lock } from "./sync/lock.ts";
 export { Semaphore, type SemaphoreOptions } from "./sync/semaphore.ts";

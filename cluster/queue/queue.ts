@@ -16,7 +16,7 @@ import {
   QUEUE_PUT,
   QUEUE_RETURN,
 } from "../wire/scripts.ts";
-import { checkKeep } from "../wire/timeout.ts";
+import { checkKeep } from "../wire/duration.ts";
 import type { KeepOptions } from "../sync/event.ts";
 
 /** Options of a cluster's {@linkcode Queue}. */

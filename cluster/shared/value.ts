@@ -2,9 +2,9 @@ import { ProcessError } from "@multiprocessing/core/errors";
 import type { RedisConnection } from "../wire/connection.ts";
 import { checkName } from "../wire/keys.ts";
 import { FORGET, VALUE_CHANGE, VALUE_GET } from "../wire/scripts.ts";
-import { checkKeep } from "../wire/timeout.ts";
+import { checkKeep } from "../wire/duration.ts";
 import type { KeepOptions } from "../sync/event.ts";
-import type { Fence } from "../sync/lock.ts";
+import type { Fence } from "../sync/guard.ts";
 
 /** Options of a write to a cluster's {@linkcode Value}. */
 export interface WriteOptions {

@@ -3,7 +3,7 @@ import type { RedisConnection } from "../wire/connection.ts";
 import { checkName } from "../wire/keys.ts";
 import { Line, type Outcome, PENDING } from "../wire/line.ts";
 import { EVENT_LOOK, EVENT_WRITE, FORGET } from "../wire/scripts.ts";
-import { checkKeep } from "../wire/timeout.ts";
+import { checkKeep } from "../wire/duration.ts";
 
 /** Options of what lasts without anybody who holds it. */
 export interface KeepOptions {

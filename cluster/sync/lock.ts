@@ -1,58 +1,22 @@
-import { ProcessError, TimeoutError, type WaitOptions } from "@multiprocessing/core/errors";
+import { ProcessError, type WaitOptions } from "@multiprocessing/core/errors";
 import type { RedisConnection } from "../wire/connection.ts";
 import { checkName } from "../wire/keys.ts";
-import { DEFAULT_LEASE, Lease, type Leased, MIN_LEASE } from "../wire/lease.ts";
+import { DEFAULT_LEASE, type Leased, MIN_LEASE } from "../wire/lease.ts";
 import { Line, type Outcome, PENDING } from "../wire/line.ts";
 import { LOCK_ACQUIRE, LOCK_LOOK, LOCK_RELEASE, LOCK_RENEW } from "../wire/scripts.ts";
-import { checkDuration } from "../wire/timeout.ts";
+import { checkDuration } from "../wire/duration.ts";
+import {
+  acquire,
+  type Given,
+  Guard,
+  holding,
+  type LeaseOptions,
+  type LockGuard,
+  serve,
+} from "./guard.ts";
 
-/** Options of a cluster's {@linkcode Lock} and {@linkcode Semaphore}. */
-export interface LeaseOptions {
-  /**
-   * For how long it is held without a sign of life, in milliseconds, at least 100. While held it is
-   * renewed every third of this.
-   *
-   * @default {10_000}
-   */
-  lease?: number;
-}
-
-/**
- * What proves that a lock is held: a guard, or its two properties, which can be sent to whoever writes
- * on the owner's behalf.
- */
-export interface Fence {
-  /** The lock's name. */
-  readonly name: string;
-  /** Which acquisition of the lock it is. */
-  readonly token: number;
-}
-
-/** What acquiring a lease returns: gives it back once, by `await using` or by hand. */
-export interface LeaseGuard extends AsyncDisposable {
-  /** Whether an owner before has let its lease lapse; what it protects may be half-changed. */
-  readonly abandoned: boolean;
-  /**
-   * Aborts when the lease is lost: stop what needs it. Reading it looks at the clock, so
-   * `guard.lost.aborted` is right even just after this program was paused.
-   */
-  readonly lost: AbortSignal;
-  /**
-   * Gives it back. Harmless after the first time.
-   *
-   * @throws {ProcessError} If it was lost before: what was done under it was not done alone.
-   */
-  release(): Promise<void>;
-}
-
-/** What acquiring a cluster's {@linkcode Lock} returns. */
-export interface LockGuard extends LeaseGuard, Fence {}
-
-interface Acquired {
-  owner: string;
+interface Acquired extends Given {
   token: number;
-  abandoned: boolean;
-  since: number;
 }
 
 /**
@@ -122,11 +86,7 @@ export class Lock {
    * @throws {TimeoutError} If `timeout` is over.
    */
   async acquire(options?: WaitOptions): Promise<LockGuard> {
-    const acquired = await this.#line.wait(undefined, options);
-    if (acquired !== PENDING) return this.#guard(acquired);
-    throw new TimeoutError(
-      `Cannot acquire ${this.#leased.what}: it was not free within ${options?.timeout} ms`,
-    );
+    return this.#guard(await acquire(this.#line, this.#leased.what, options));
   }
 
   /**
@@ -180,62 +140,14 @@ export class Lock {
       [owner, this.#lease],
     ) as [number, number, number?];
     if (acquired !== 1) return { served: [], again: number };
-    if (performance.now() - since >= this.#lease) {
-      // The answer came late, by a broken connection: the lease may be over.
-      await this.#connection.run(LOCK_RELEASE, this.#leased.keys, [owner]);
-      return { served: [], again: 0 };
-    }
-    return { served: [{ owner, token: number, abandoned: abandoned === 1, since }] };
+    const given = { owner, token: number, abandoned: abandoned === 1, since };
+    return serve(this.#connection, this.#leased, this.#lease, given);
   }
 
-  #guard({ owner, token, abandoned, since }: Acquired): LockGuard {
-    const lease = new Lease(this.#connection, this.#leased, owner, this.#lease, since);
-    return new Guard(lease, abandoned, this.name, token);
+  #guard(acquired: Acquired): LockGuard {
+    const { name } = this;
+    const { token } = acquired;
+    const guard = new Guard(this.#connection, this.#leased, this.#lease, acquired);
+    return Object.assign(guard, { name, token });
   }
-}
-
-/** A lease, as its owner sees it. */
-class Guard implements LockGuard {
-  readonly name: string;
-  readonly token: number;
-  readonly abandoned: boolean;
-  readonly #lease: Lease;
-
-  constructor(lease: Lease, abandoned: boolean, name: string, token: number) {
-    this.#lease = lease;
-    this.abandoned = abandoned;
-    this.name = name;
-    this.token = token;
-  }
-
-  get lost(): AbortSignal {
-    return this.#lease.lost;
-  }
-
-  release(): Promise<void> {
-    return this.#lease.release();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.release();
-  }
-}
-
-/**
- * Runs a function, then gives the lease back. An error of the function comes before that of a loss,
- * which most often is its cause.
- */
-export async function holding<G extends LeaseGuard, R>(
-  guard: G,
-  fn: (guard: G) => R,
-): Promise<Awaited<R>> {
-  let result: Awaited<R>;
-  try {
-    result = await fn(guard);
-  } catch (error) {
-    await guard.release().catch(() => {});
-    throw error;
-  }
-  await guard.release();
-  return result;
 }

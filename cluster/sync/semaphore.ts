@@ -1,7 +1,7 @@
-import { TimeoutError, type WaitOptions } from "@multiprocessing/core/errors";
+import type { WaitOptions } from "@multiprocessing/core/errors";
 import type { RedisConnection } from "../wire/connection.ts";
 import { checkName } from "../wire/keys.ts";
-import { DEFAULT_LEASE, Lease, type Leased, MIN_LEASE } from "../wire/lease.ts";
+import { DEFAULT_LEASE, type Leased, MIN_LEASE } from "../wire/lease.ts";
 import { Line, type Outcome, PENDING } from "../wire/line.ts";
 import {
   SEMAPHORE_ACQUIRE,
@@ -9,8 +9,16 @@ import {
   SEMAPHORE_RELEASE,
   SEMAPHORE_RENEW,
 } from "../wire/scripts.ts";
-import { checkDuration } from "../wire/timeout.ts";
-import { holding, type LeaseGuard, type LeaseOptions } from "./lock.ts";
+import { checkDuration } from "../wire/duration.ts";
+import {
+  acquire,
+  type Given,
+  Guard,
+  holding,
+  type LeaseGuard,
+  type LeaseOptions,
+  serve,
+} from "./guard.ts";
 
 /** Options of a cluster's {@linkcode Semaphore}. */
 export interface SemaphoreOptions extends LeaseOptions {
@@ -20,12 +28,6 @@ export interface SemaphoreOptions extends LeaseOptions {
    * @default {1}
    */
   value?: number;
-}
-
-interface Permit {
-  owner: string;
-  abandoned: boolean;
-  since: number;
 }
 
 /**
@@ -51,7 +53,7 @@ export class Semaphore {
   readonly #value: number;
   readonly #lease: number;
   readonly #leased: Leased;
-  readonly #line: Line<undefined, Permit>;
+  readonly #line: Line<undefined, Given>;
 
   /**
    * A handle on the semaphore of that name.
@@ -95,11 +97,7 @@ export class Semaphore {
    * @throws {RangeError} If others use it with another `value`.
    */
   async acquire(options?: WaitOptions): Promise<LeaseGuard> {
-    const permit = await this.#line.wait(undefined, options);
-    if (permit !== PENDING) return this.#guard(permit);
-    throw new TimeoutError(
-      `Cannot acquire ${this.#leased.what}: it was not free within ${options?.timeout} ms`,
-    );
+    return this.#guard(await acquire(this.#line, this.#leased.what, options));
   }
 
   /**
@@ -136,7 +134,7 @@ export class Semaphore {
     return await this.#connection.run(SEMAPHORE_LOOK, [holders], [this.#value]) as number;
   }
 
-  async #ask(): Promise<Outcome<Permit>> {
+  async #ask(): Promise<Outcome<Given>> {
     const owner = this.#connection.unique();
     const since = performance.now();
     const [acquired, number] = await this.#connection.run(
@@ -151,41 +149,11 @@ export class Semaphore {
       );
     }
     if (acquired !== 1) return { served: [], again: number };
-    if (performance.now() - since >= this.#lease) {
-      // The answer came late, by a broken connection: the lease may be over.
-      await this.#connection.run(SEMAPHORE_RELEASE, this.#leased.keys, [owner]);
-      return { served: [], again: 0 };
-    }
-    return { served: [{ owner, abandoned: number === 1, since }] };
+    const given = { owner, abandoned: number === 1, since };
+    return serve(this.#connection, this.#leased, this.#lease, given);
   }
 
-  #guard({ owner, abandoned, since }: Permit): LeaseGuard {
-    return new Guard(
-      new Lease(this.#connection, this.#leased, owner, this.#lease, since),
-      abandoned,
-    );
-  }
-}
-
-/** A permit, as its holder sees it. */
-class Guard implements LeaseGuard {
-  readonly abandoned: boolean;
-  readonly #lease: Lease;
-
-  constructor(lease: Lease, abandoned: boolean) {
-    this.#lease = lease;
-    this.abandoned = abandoned;
-  }
-
-  get lost(): AbortSignal {
-    return this.#lease.lost;
-  }
-
-  release(): Promise<void> {
-    return this.#lease.release();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.release();
+  #guard(permit: Given): LeaseGuard {
+    return new Guard(this.#connection, this.#leased, this.#lease, permit);
   }
 }

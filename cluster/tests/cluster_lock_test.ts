@@ -16,7 +16,8 @@ import {
 import { ProcessError, TimeoutError } from "@multiprocessing/core/errors";
 import { RedisConnection } from "../wire/connection.ts";
 import { Value } from "../shared/value.ts";
-import { Lock, type LockGuard } from "../sync/lock.ts";
+import type { LockGuard } from "../sync/guard.ts";
+import { Lock } from "../sync/lock.ts";
 import { RUNTIMES, SOON, WAKE_MS, wakeTime } from "./fixtures/members.ts";
 import { redisTest } from "./fixtures/redis_server.ts";
 
@@ -64,6 +65,9 @@ redisTest("Lock.acquire() gives up by timeout and by signal, and has taken nothi
   assertEquals(error.message, 'Cannot acquire Lock "a": it was not free within 50 ms');
   await assertRejects(() => lock.acquire({ timeout: 0 }), TimeoutError);
   await assertRejects(() => lock.acquire({ timeout: NaN }), RangeError);
+  await assertRejects(() => lock.acquire(5 as never), TypeError, "write { timeout: 5 }");
+  const signal = {} as AbortSignal;
+  await assertRejects(() => lock.acquire({ signal }), TypeError, "'signal' must be an AbortSignal");
 
   const aborter = new AbortController();
   const aborted = lock.acquire({ signal: aborter.signal });

@@ -14,7 +14,7 @@ import {
 } from "@std/assert";
 import { ProcessError, TimeoutError } from "@multiprocessing/core/errors";
 import { RedisConnection } from "../wire/connection.ts";
-import type { LeaseGuard } from "../sync/lock.ts";
+import type { LeaseGuard } from "../sync/guard.ts";
 import { Semaphore } from "../sync/semaphore.ts";
 import { RUNTIMES, SOON, WAKE_MS, wakeTime } from "./fixtures/members.ts";
 import { redisTest } from "./fixtures/redis_server.ts";

@@ -1,7 +1,7 @@
+import { checkWait } from "@multiprocessing/core/backend";
 import type { WaitOptions } from "@multiprocessing/core/errors";
 import { clearTimeout, setTimeout } from "../runtime/timers.ts";
 import type { RedisConnection } from "./connection.ts";
-import { checkTimeout } from "./timeout.ts";
 
 /** What a wait gives whose time is over. */
 export const PENDING: unique symbol = Symbol("pending");
@@ -80,9 +80,9 @@ export class Line<A, R> {
    * @param options Timeout and signal.
    * @returns The result, or `PENDING` when the time is over.
    */
-  async wait(ask: A, options: WaitOptions = {}): Promise<R | typeof PENDING> {
-    const timeout = checkTimeout(options.timeout);
-    const { signal } = options;
+  async wait(ask: A, options?: WaitOptions): Promise<R | typeof PENDING> {
+    const timeout = checkWait(options);
+    const signal = options?.signal;
     signal?.throwIfAborted();
     return await new Promise((resolve, reject) => {
       const abort = (): void => this.#end(entry, () => reject(signal?.reason));

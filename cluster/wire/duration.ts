@@ -1,25 +1,4 @@
 /**
- * Checks a timeout given by the user, as the core does.
- *
- * @param timeout Milliseconds; undefined waits for ever.
- * @returns Milliseconds, `Infinity` for ever.
- * @throws {TypeError} If it is not a number.
- * @throws {RangeError} If it is NaN.
- */
-export function checkTimeout(timeout: number | undefined): number {
-  if (timeout === undefined) return Infinity;
-  if (typeof timeout !== "number") {
-    throw new TypeError(
-      `Cannot wait: 'timeout' must be a number of milliseconds, but is ${typeof timeout}`,
-    );
-  }
-  if (Number.isNaN(timeout)) {
-    throw new RangeError("Cannot wait: 'timeout' must be a number of milliseconds, but is NaN");
-  }
-  return timeout;
-}
-
-/**
  * Checks how long something lasts.
  *
  * @param what What cannot be done otherwise, such as `create Lock`.
