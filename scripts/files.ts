@@ -7,7 +7,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-const SKIPPED = new Set(["node_modules", "coverage", "site", "tmp", ".git"]);
+const SKIPPED = new Set(["node_modules", "coverage", "site", "npm", "tmp", ".git"]);
 
 /** All files below a folder, as sorted paths relative to it with `/` between their parts. */
 export function walk(root: string, folder = ""): string[] {

@@ -1,6 +1,6 @@
 /**
  * `npm run pack:check`: builds what users install, installs it into empty projects, and runs small
- * programs there: as from JSR, as from npm, in bundles, in executables.
+ * programs there: as from JSR, as from npm, in bundles, in executables, on a cluster.
  *
  * `--only=npm,bundle` checks only these. The last line is `N passed, N failed`: one for each program
  * in each consumer on each runtime.
@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { checkBundles } from "./pack/bundle.ts";
+import { checkCluster } from "./pack/cluster.ts";
 import { total } from "./pack/consumer.ts";
 import { checkExecutable } from "./pack/executable.ts";
 import { checkJsr } from "./pack/jsr.ts";
@@ -24,6 +25,7 @@ const KINDS: Record<string, (folder: string) => Promise<void>> = {
   npm: checkNpm,
   bundle: checkBundles,
   executable: checkExecutable,
+  cluster: checkCluster,
 };
 
 /** The kinds that a command line asks for. */

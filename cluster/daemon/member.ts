@@ -16,7 +16,7 @@
 
 import { type Job, WaitingError, Worker as JobWorker } from "bullmq";
 import type { Redis } from "ioredis";
-import { decodeValue, encodeError, encodeValue, type Target } from "@multiprocessing/core/backend";
+import { decodeValue, encodeError, encodeValue } from "@multiprocessing/core/backend";
 import { Pool } from "@multiprocessing/core/pool";
 import { fromBase64, hostName } from "../runtime/host.ts";
 import { clearTimeout, setTimeout } from "../runtime/timers.ts";
@@ -27,11 +27,7 @@ import { refuse } from "../wire/refusal.ts";
 import type { Server } from "../wire/server.ts";
 import { Appetite } from "./appetite.ts";
 import { Functions, type Permits, Refused } from "./functions.ts";
-import type { Input, Output, prepare, runJob, Runnable } from "./run.ts";
-
-const RUN = new URL("./run.ts", import.meta.url).href;
-const RUN_JOB = { module: RUN, name: "runJob" } as Target<Parameters<typeof runJob>, Output>;
-const PREPARE = { module: RUN, name: "prepare" } as Target<Parameters<typeof prepare>, void>;
+import { type Input, type Output, prepare, runJob, type Runnable } from "./run.ts";
 
 /** After so long BullMQ tries again what has failed because Redis was out of reach; its own is 15 s. */
 const RETRY_MS = 500;
@@ -148,12 +144,12 @@ export class Member {
     const runnable = typeof found === "string" ? found : await found;
     const input = "b" in i ? i.b : await this.#parcels.fetch(i);
     const local = this.#ready ?? await this.#workers();
-    if (signal === undefined) return this.#pack(await local.apply(RUN_JOB, [runnable, m, input]));
+    if (signal === undefined) return this.#pack(await local.apply(runJob, [runnable, m, input]));
     const limits = { signal, timeout: t ?? Infinity, grace: g ?? Infinity };
     return this.#pack(
       t !== undefined && m !== "call"
         ? await runEach(local, runnable, m === "starmap", input, limits)
-        : await local.apply(RUN_JOB, [runnable, m, input], limits),
+        : await local.apply(runJob, [runnable, m, input], limits),
     );
   }
 
@@ -188,7 +184,7 @@ export class Member {
     if (initializer === null) return new Pool(options);
     const runnable = await this.#functions.find(initializer.fn);
     const args = fromBase64(initializer.args);
-    return new Pool({ ...options, initializer: PREPARE, initargs: [runnable, args] });
+    return new Pool({ ...options, initializer: prepare, initargs: [runnable, args] });
   }
 }
 
@@ -213,7 +209,7 @@ async function runEach(
   const run = async (item: unknown, at: number): Promise<void> => {
     const args = encodeValue(spread ? item : [item], "args", refuse);
     try {
-      const [kind, output] = await local.apply(RUN_JOB, [runnable, "call", args], options);
+      const [kind, output] = await local.apply(runJob, [runnable, "call", args], options);
       const bytes = bytesOf(output);
       if (kind === "v") result.values[at] = decodeValue(bytes);
       else result.errors.push([at, bytes]);

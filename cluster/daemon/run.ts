@@ -16,6 +16,7 @@ import {
   resolveTarget,
   type TargetRef,
 } from "@multiprocessing/core/backend";
+import { task } from "@multiprocessing/core/target";
 import { fromBase64, toBase64 } from "../runtime/base64.ts";
 import { type ChunkResult, MANY_BYTES } from "../wire/messages.ts";
 import { refuse } from "../wire/refusal.ts";
@@ -51,23 +52,29 @@ function refOf(runnable: Runnable): TargetRef {
 }
 
 /** Called once in each worker, before its first job. */
-export async function prepare(runnable: Runnable, args: Uint8Array): Promise<void> {
-  const run = await load(runnable);
-  await run(...decodeValue(args) as never[]);
-}
+export const prepare = task(
+  import.meta,
+  async function prepare(runnable: Runnable, args: Uint8Array): Promise<void> {
+    const run = await load(runnable);
+    await run(...decodeValue(args) as never[]);
+  },
+);
 
 /** Runs a job of calls; the value of a map is a {@linkcode ChunkResult}. */
-export async function runJob(runnable: Runnable, mode: JobMode, input: Input): Promise<Output> {
-  const begun = performance.now();
-  try {
-    const fn = functions.get(runnable) ?? await load(runnable);
-    const values = decodeValue(typeof input === "string" ? fromBase64(input) : input) as never[];
-    const value = mode === "call" ? await fn(...values) : await runChunk(fn, mode, values);
-    return pack("v", encodeValue(value, "result", refuse), begun);
-  } catch (error) {
-    return pack("e", encodeThrown(error), begun);
-  }
-}
+export const runJob = task(
+  import.meta,
+  async function runJob(runnable: Runnable, mode: JobMode, input: Input): Promise<Output> {
+    const begun = performance.now();
+    try {
+      const fn = functions.get(runnable) ?? await load(runnable);
+      const values = decodeValue(typeof input === "string" ? fromBase64(input) : input) as never[];
+      const value = mode === "call" ? await fn(...values) : await runChunk(fn, mode, values);
+      return pack("v", encodeValue(value, "result", refuse), begun);
+    } catch (error) {
+      return pack("e", encodeThrown(error), begun);
+    }
+  },
+);
 
 function pack(kind: "v" | "e", bytes: Uint8Array, begun: number): Output {
   const took = performance.now() - begun;

@@ -9,7 +9,7 @@ import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import ts from "typescript";
-import { read } from "../files.ts";
+import { read, readJson } from "../files.ts";
 import { ROOT } from "../runtimes.ts";
 
 /** A program, or a build, may take this long, in milliseconds. */
@@ -42,7 +42,8 @@ const OWN: Record<string, string> = {
   pool_of_two: "2 workers\nlost with exit code 7\noutlived it\n3 workers in all\n",
 };
 
-function programsIn(folder: string, outputs: Record<string, string>): Program[] {
+/** Programs of a folder, with what they print. */
+export function programsIn(folder: string, outputs: Record<string, string>): Program[] {
   return Object.entries(outputs).map(([name, output]) => ({
     name,
     output,
@@ -96,12 +97,28 @@ export function writeJavaScript(folder: string, programs: readonly Program[]): v
   }
 }
 
-/** What a module of a package needs to be found: the packages that it imports. */
-export const DEPENDENCIES: readonly string[] = ["acorn", "acorn-walk", "msgpackr"];
+/** The packages that a package of this project needs, and those that these need: names, sorted. */
+export function dependenciesOf(folder: string): string[] {
+  const names = new Set<string>();
+  const add = (path: string): void => {
+    const { dependencies = {} } = readJson<{ dependencies?: Record<string, string> }>(
+      ROOT,
+      `${path}/package.json`,
+    )!;
+    for (const [name, version] of Object.entries(dependencies)) {
+      // Without those of this project, such as `file:..`.
+      if (names.has(name) || version.startsWith("file:")) continue;
+      names.add(name);
+      add(`node_modules/${name}`);
+    }
+  };
+  add(folder);
+  return [...names].sort();
+}
 
 /** Copies installed packages into the `node_modules` of a project. */
-export function copyDependencies(project: string): void {
-  for (const name of DEPENDENCIES) {
+export function copyPackages(project: string, names: readonly string[]): void {
+  for (const name of names) {
     const from = join(ROOT, "node_modules", name);
     cpSync(from, join(project, "node_modules", name), { recursive: true, dereference: true });
   }

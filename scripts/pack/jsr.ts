@@ -1,8 +1,8 @@
 /**
  * Consumer: a program on Deno that imports the library as from JSR.
  *
- * A server on loopback stands for JSR, and for npm: it has just this library and what it depends on. So
- * every module of the library has an `http:` URL, in the processes that a program starts, too.
+ * A server on loopback stands for JSR, and for npm: it has just this project's packages and what they
+ * depend on. So every module of them has an `http:` URL, in the processes that a program starts, too.
  *
  * @module
  */
@@ -10,12 +10,20 @@
 import { createHash } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { readJson, walk } from "../files.ts";
+import { packages, readJson, walk } from "../files.ts";
 import { ROOT, runtime } from "../runtimes.ts";
-import { check, DEPENDENCIES, mustRun, PROGRAMS, writeTypeScript } from "./consumer.ts";
+import {
+  check,
+  dependenciesOf,
+  mustRun,
+  PROGRAMS,
+  type RunOptions,
+  writeTypeScript,
+} from "./consumer.ts";
 
 /** Path → what the server has there. */
 type Site = Map<string, string | Uint8Array>;
@@ -27,12 +35,12 @@ interface Config {
   imports: Record<string, string>;
 }
 
-/** The files that `deno publish` would send to JSR. */
-async function publishedFiles(): Promise<string[]> {
+/** The files of a package that `deno publish` would send to JSR. */
+async function publishedFiles(root: string): Promise<string[]> {
   const command = [runtime("deno").binary, "publish", "--dry-run", "--allow-dirty", "--no-check"];
-  const printed = await mustRun(command, { cwd: ROOT });
-  const root = new URL("../../", import.meta.url).href;
-  return [...printed.matchAll(/^ +(file:\S+) \(/gm)].map(([, url]) => url!.replace(root, ""));
+  const printed = await mustRun(command, { cwd: root });
+  const origin = `${pathToFileURL(root)}/`;
+  return [...printed.matchAll(/^ +(file:\S+) \(/gm)].map(([, url]) => url!.replace(origin, ""));
 }
 
 /** As JSR stores a module: names that the package's own deno.json explains are written out. */
@@ -44,13 +52,13 @@ function resolved(text: string, { imports }: Config): string {
   );
 }
 
-/** Puts the library where JSR would have it. */
-async function addLibrary(site: Site): Promise<void> {
-  const config = readJson<Config>(ROOT, "deno.json")!;
+/** Puts a package where JSR would have it. */
+async function addPackage(site: Site, root: string): Promise<void> {
+  const config = readJson<Config>(root, "deno.json")!;
   const { name, version, exports } = config;
   const manifest: Record<string, { size: number; checksum: string }> = {};
-  for (const path of await publishedFiles()) {
-    let bytes: Uint8Array = readFileSync(join(ROOT, path));
+  for (const path of await publishedFiles(root)) {
+    let bytes: Uint8Array = readFileSync(join(root, path));
     if (path.endsWith(".ts")) bytes = Buffer.from(resolved(String(bytes), config));
     const checksum = `sha256-${createHash("sha256").update(bytes).digest("hex")}`;
     manifest[`/${path}`] = { size: bytes.length, checksum };
@@ -78,9 +86,9 @@ function pack(folder: string): Uint8Array {
   return gzipSync(Buffer.concat([...parts, Buffer.alloc(1024)]));
 }
 
-/** Puts what the library depends on where npm would have it. */
-function addDependencies(site: Site, origin: string): void {
-  for (const name of DEPENDENCIES) {
+/** Puts installed packages where npm would have them. */
+function addDependencies(site: Site, names: Iterable<string>, origin: string): void {
+  for (const name of names) {
     const folder = join(ROOT, "node_modules", name);
     const { version, dependencies } = readJson<{
       version: string;
@@ -115,42 +123,57 @@ async function serve(site: Site): Promise<{ server: Server; origin: string }> {
   return { server, origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
 
-/** Runs the programs on Deno, as from JSR. */
-export async function checkJsr(folder: string): Promise<void> {
+/**
+ * Makes a project on Deno that has this project's packages as from JSR, while a function runs.
+ *
+ * @param folder An empty folder.
+ * @param use Gets how commands are run there; Deno's begin with {@linkcode RUN}.
+ */
+export async function withJsr(
+  folder: string,
+  use: (options: RunOptions) => Promise<void>,
+): Promise<void> {
   const site: Site = new Map();
   const { server, origin } = await serve(site);
   try {
-    await addLibrary(site);
-    addDependencies(site, origin);
     const project = join(folder, "project");
-    writeTypeScript(project, PROGRAMS);
-    const { name, version } = readJson<Config>(ROOT, "deno.json")!;
-    // As `deno add` writes it.
-    const imports = { [name]: `jsr:${name}@^${version}` };
-    writeFileSync(join(project, "deno.json"), JSON.stringify({ imports }));
+    mkdirSync(project);
     mkdirSync(join(folder, "cache"));
-    await check({
-      title: "jsr",
-      on: "deno",
-      programs: PROGRAMS,
-      options: {
-        cwd: project,
-        env: {
-          JSR_URL: origin,
-          NPM_CONFIG_REGISTRY: origin,
-          DENO_DIR: join(folder, "cache"),
-        },
-      },
-      command: (program) => [
-        runtime("deno").binary,
-        "run",
-        "--quiet",
-        "-A",
-        "--no-check",
-        `${program.name}.ts`,
-      ],
+    const imports: Record<string, string> = {};
+    const needed = new Set<string>();
+    for (const path of packages(ROOT)) {
+      const root = resolve(ROOT, path);
+      await addPackage(site, root);
+      for (const dependency of dependenciesOf(path)) needed.add(dependency);
+      const { name, version } = readJson<Config>(root, "deno.json")!;
+      imports[name] = `jsr:${name}@^${version}`;
+    }
+    addDependencies(site, needed, origin);
+    // As `deno add` writes it.
+    writeFileSync(join(project, "deno.json"), JSON.stringify({ imports }));
+    const cache = join(folder, "cache");
+    await use({
+      cwd: project,
+      env: { JSR_URL: origin, NPM_CONFIG_REGISTRY: origin, DENO_DIR: cache },
     });
   } finally {
     server.close();
   }
+}
+
+/** How Deno runs a program there. */
+export const RUN = [runtime("deno").binary, "run", "--quiet", "-A", "--no-check"];
+
+/** Runs the programs on Deno, as from JSR. */
+export async function checkJsr(folder: string): Promise<void> {
+  await withJsr(folder, async (options) => {
+    writeTypeScript(options.cwd, PROGRAMS);
+    await check({
+      title: "jsr",
+      on: "deno",
+      programs: PROGRAMS,
+      options,
+      command: ({ name }) => [...RUN, `${name}.ts`],
+    });
+  });
 }

@@ -7,7 +7,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { runtimes } from "../runtimes.ts";
-import { check, copyDependencies, PROGRAMS, writeJavaScript } from "./consumer.ts";
+import { check, copyPackages, dependenciesOf, PROGRAMS, writeJavaScript } from "./consumer.ts";
 import { buildNpmForm } from "./npm_form.ts";
 
 const NAME = "@multiprocessing/core";
@@ -15,7 +15,7 @@ const NAME = "@multiprocessing/core";
 /** Makes a project that has the npm form and what it depends on. */
 export async function installNpmForm(project: string): Promise<void> {
   await buildNpmForm(join(project, "node_modules", NAME));
-  copyDependencies(project);
+  copyPackages(project, dependenciesOf("."));
   // As `npm install` writes it; without it, Deno does not look into node_modules.
   const manifest = { private: true, dependencies: { [NAME]: "*" } };
   writeFileSync(join(project, "package.json"), JSON.stringify(manifest));

@@ -1,21 +1,22 @@
 /**
  * What npm, Bun and bundlers get of this library: JSR's npm form, built here.
  *
- * `node scripts/pack/npm_form.ts OUT` writes it into the folder OUT: each module that can be reached from
- * `exports` as JavaScript, the declarations that their types need, and a package.json.
+ * `npm run pack` writes that of each package into a folder, `npm/core` and `npm/cluster`: each module
+ * that can be reached from `exports` as JavaScript, the declarations that their types need, and a
+ * package.json.
  *
  * **As JSR does it.** Each module for itself: types go away, and specifiers of `import` and `export` that
  * end in `.ts` end in `.js`, those of `import("./x.ts")` with them. Nothing else changes: not
- * `new URL("./x.ts", import.meta.url)`, not `import(url)`. What only they name is left out.
+ * `new URL("./x.ts", import.meta.url)`, not `import(url)`. What only they name is left out. Besides, the
+ * package.json has the commands of the package's own; JSR's has none.
  *
  * @module
  */
 
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join, posix, resolve } from "node:path";
-import process from "node:process";
+import { dirname, join, posix } from "node:path";
 import ts from "typescript";
-import { read, readJson } from "../files.ts";
+import { packages, read, readJson } from "../files.ts";
 import { ROOT } from "../runtimes.ts";
 
 /** How the compiler reads the modules; it turns each into JavaScript without a look at any other. */
@@ -36,6 +37,7 @@ const OPTIONS: ts.CompilerOptions = {
 const DOCUMENTS = ["README.md", "LICENSE"];
 
 interface Config {
+  name: string;
   version: string;
   exports: Record<string, string>;
 }
@@ -46,6 +48,7 @@ interface Manifest {
   license: string;
   dependencies: Record<string, string>;
   engines: Record<string, string>;
+  bin?: Record<string, string>;
 }
 
 /** The literal specifier of an import or export, of `import("…")`, or of a type `import("…").T`. */
@@ -103,13 +106,13 @@ function rewrite(path: string, source: string): Module {
   };
 }
 
-/** All modules that can be reached, by their paths. */
-function reachable(entries: string[]): Map<string, Module> {
+/** All modules of a package that can be reached, by their paths. */
+function reachable(root: string, entries: string[]): Map<string, Module> {
   const modules = new Map<string, Module>();
   const queue = [...entries];
   for (let path = queue.pop(); path !== undefined; path = queue.pop()) {
     if (modules.has(path)) continue;
-    const module = rewrite(path, read(ROOT, path));
+    const module = rewrite(path, read(root, path));
     modules.set(path, module);
     queue.push(...module.named);
   }
@@ -129,15 +132,15 @@ function check(path: string, diagnostics: readonly ts.Diagnostic[] = []): void {
 }
 
 /** The declarations of the entries and of all modules that these name, by their paths. */
-function declarations(entries: string[]): Map<string, string> {
-  const program = ts.createProgram(entries.map((path) => join(ROOT, path)), {
+function declarations(root: string, entries: string[]): Map<string, string> {
+  const program = ts.createProgram(entries.map((path) => join(root, path)), {
     ...OPTIONS,
     declaration: true,
     emitDeclarationOnly: true,
   });
   const emit = (path: string): string => {
     let text = "";
-    const file = program.getSourceFile(join(ROOT, path));
+    const file = program.getSourceFile(join(root, path));
     const { diagnostics } = program.emit(file, (_, emitted) => text = emitted, undefined, true);
     check(path, diagnostics);
     return text;
@@ -153,12 +156,19 @@ function declarations(entries: string[]): Map<string, string> {
   return texts;
 }
 
+/** The dependencies as who installs the package needs them: a package of this project by its version. */
+function published(dependencies: Record<string, string>): Record<string, string> {
+  const { name, version } = readJson<Config>(ROOT, "deno.json")!;
+  return name in dependencies ? { ...dependencies, [name]: `^${version}` } : dependencies;
+}
+
 /** The package.json. */
-function manifest({ version, exports }: Config): unknown {
-  const { name, description, license, dependencies, engines } = readJson<Manifest>(
-    ROOT,
+function manifest(root: string, { version, exports }: Config): unknown {
+  const { name, description, license, dependencies, engines, bin } = readJson<Manifest>(
+    root,
     "package.json",
   )!;
+  const commands = Object.entries(bin ?? {}).map(([name, path]) => [name, asJavaScript(path)]);
   return {
     name,
     version,
@@ -171,23 +181,26 @@ function manifest({ version, exports }: Config): unknown {
         { types: asDeclaration(path), default: asJavaScript(path) },
       ]),
     ),
+    ...bin !== undefined && { bin: Object.fromEntries(commands) },
     // Modules tell the codec of their classes when they are loaded.
     sideEffects: true,
     engines,
-    dependencies,
+    dependencies: published(dependencies),
   };
 }
 
 /**
- * Builds the npm form.
+ * Builds the npm form of a package.
  *
  * @param out The folder to write it into; made if it is not there.
+ * @param folder Where the package is: the core's if none is named.
  */
 // deno-lint-ignore require-await -- whoever calls it need not know that nothing in it waits
-export async function buildNpmForm(out: string): Promise<void> {
-  const config = readJson<Config>(ROOT, "deno.json")!;
+export async function buildNpmForm(out: string, folder = "."): Promise<void> {
+  const root = join(ROOT, folder);
+  const config = readJson<Config>(root, "deno.json")!;
   const entries = Object.values(config.exports).map((path) => posix.normalize(path));
-  const modules = reachable(entries);
+  const modules = reachable(root, entries);
   const write = (path: string, text: string): void => {
     const target = join(out, path);
     mkdirSync(dirname(target), { recursive: true });
@@ -199,17 +212,15 @@ export async function buildNpmForm(out: string): Promise<void> {
     check(path, diagnostics);
     write(asJavaScript(path), outputText);
   }
-  for (const [path, text] of declarations(entries)) write(asDeclaration(path), text);
-  for (const path of DOCUMENTS) copyFileSync(join(ROOT, path), join(out, path));
-  write("package.json", `${JSON.stringify(manifest(config), null, 2)}\n`);
+  for (const [path, text] of declarations(root, entries)) write(asDeclaration(path), text);
+  for (const path of DOCUMENTS) copyFileSync(join(root, path), join(out, path));
+  write("package.json", `${JSON.stringify(manifest(root, config), null, 2)}\n`);
 }
 
 if (import.meta.main) {
-  const [out] = process.argv.slice(2);
-  if (out === undefined) {
-    console.log("Usage: node scripts/pack/npm_form.ts OUT");
-    process.exitCode = 1;
-  } else {
-    await buildNpmForm(resolve(out));
+  for (const folder of packages(ROOT)) {
+    const out = join("npm", folder === "." ? "core" : folder);
+    await buildNpmForm(join(ROOT, out), folder);
+    console.log(out);
   }
 }
