@@ -436,13 +436,14 @@ test("Pool.apply() that is stopped for its time burns no processor any more", as
 
 test("Pool drops the result of a task that is cancelled while it answers, and spares its worker", async () => {
   await withPool({ processes: 1 }, async (pool) => {
-    const huge = (n: number) => new Uint8Array(n);
+    const huge = (here: Event) => (here.set(), new Uint8Array(12_000_000));
     const { pid } = await pool.apply(nameAndPid);
     for (let i = 0; i < 3; i++) {
-      const call = pool.applyAsync(huge, [12_000_000]);
-      await until(() => pool.stats().running === 1, "the task");
-      // The worker has put as much as the ring takes, and waits for room.
-      block(200);
+      const here = new Event();
+      const call = pool.applyAsync(huge, [here]);
+      await here.wait();
+      // Then the worker has put as much as the ring takes, and waits for room.
+      block(400);
       call.cancel("too late");
       assertStrictEquals(await reasonOf(call), "too late");
       assertEquals(await pool.apply(square, [i]), i * i);
