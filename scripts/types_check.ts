@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import process from "node:process";
 import { readJson, walk } from "./files.ts";
+import { dependenciesOf } from "./pack/consumer.ts";
 import { buildNpmForm } from "./pack/npm_form.ts";
 import { ROOT, runtime } from "./runtimes.ts";
 import { capture } from "./spawn.ts";
@@ -83,8 +84,10 @@ async function createProject(folder: string): Promise<Project> {
   const modules = join(folder, "node_modules");
   mkdirSync(join(modules, "@multiprocessing"), { recursive: true });
   await buildNpmForm(join(modules, "@multiprocessing/core"));
-  mkdirSync(join(modules, "@types"));
-  for (const name of ["@types/node", "undici-types", "acorn", "acorn-walk", "msgpackr"]) {
+  await buildNpmForm(join(modules, "@multiprocessing/cluster"), "cluster");
+  for (const folder of ["@types", "@ioredis"]) mkdirSync(join(modules, folder));
+  const needed = new Set([".", "cluster"].flatMap(dependenciesOf));
+  for (const name of ["@types/node", "undici-types", ...needed]) {
     symlinkSync(join(ROOT, "node_modules", name), join(modules, name), "junction");
   }
   cpSync(join(ROOT, PROGRAMS), join(folder, "src"), { recursive: true });
