@@ -9,7 +9,7 @@ import { capture } from "../scripts/spawn.ts";
 const PROGRAM = join(ROOT, "tests/chaos/main.ts");
 
 /** Minutes, members, processes that live for a moment, and how often there is a pool. */
-const SIZE = ["10", "4", "4", "0.5"];
+const SIZE = ["10", "4", "3", "0.4"];
 
 /** Rounds take seconds, on a busy machine too. */
 const DEADLINE = 100_000;

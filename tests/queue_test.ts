@@ -1009,9 +1009,12 @@ test("Queue.putSync() of many who wait behind a large item: all go on when it is
     await until(() => go.empty(), "all have gone");
     await new Promise((resolve) => setTimeout(resolve, 20));
     const start = performance.now();
-    assertPattern(await queue.get({ timeout: DEADLINE }), 10_000);
+    // One that was faster than the large one's first part may be before it.
+    const items: unknown[] = [];
+    while (items.length <= producers.length) items.push(await queue.get({ timeout: DEADLINE }));
     await large;
-    for (const _ of producers) assertEquals(await queue.get({ timeout: DEADLINE }), "small");
+    assertPattern(items.find((item) => item !== "small"), 10_000);
+    assertEquals(items.filter((item) => item === "small").length, producers.length);
     times.push(performance.now() - start);
   }
   for (const process of producers) await ended(process);

@@ -4,6 +4,7 @@ import {
   assert,
   assertEquals,
   assertFalse,
+  assertGreaterOrEqual,
   assertInstanceOf,
   assertLess,
   assertMatch,
@@ -387,7 +388,8 @@ clusterTest("Pool.map() on a cluster with a timeout fails only what is late", as
     TimeoutError,
   );
   assertEquals(done.at(-1), 12);
-  assertEquals(await at.value("timed").get(), 12);
+  // At least once: on a busy machine a daemon may seem lost.
+  assertGreaterOrEqual(await at.value("timed").get(), 12);
   const fast = items.filter(({ item }) => item !== 5);
   const answers = await pool.map(tasks.step, fast, { timeout: 30_000 });
   assertEquals(answers, fast.map(({ item }) => item));
