@@ -36,7 +36,9 @@ import { checkWait, within } from "./memory/timeout.ts";
 import { PENDING, waitSync } from "./memory/wait.ts";
 import { runtime } from "./runtime/mod.ts";
 import type { Passage } from "./wire/codec/shareable.ts";
+import { refuseToSend } from "./wire/codec/kind_of.ts";
 import { registerExports } from "./wire/target/exports.ts";
+import { userFrames } from "./wire/frames.ts";
 import { pack } from "./wire/packet.ts";
 import { packTarget } from "./wire/target/target_pack.ts";
 import type { CallPayload, SourceRef, TargetRef } from "./wire/protocol.ts";
@@ -141,6 +143,8 @@ export class Process<Args extends unknown[] = unknown[]> {
   #exitCode: number | null = null;
   #exited: PromiseWithResolvers<number> = Promise.withResolvers();
   #closed = false;
+  /** Tells where the process was made. */
+  readonly #mark: Error = new Error();
 
   /**
    * Describes the process; nothing runs before {@linkcode start}.
@@ -251,6 +255,7 @@ export class Process<Args extends unknown[] = unknown[]> {
         daemon: this.#daemon,
         plain,
         payload,
+        caller: userFrames(this.#mark),
         transfer,
       });
     } catch (error) {
@@ -503,3 +508,4 @@ registerExports({
   isMainProcess,
   parentProcess,
 });
+refuseToSend(Process.prototype, "Process", "send its name, or a queue that it reads");

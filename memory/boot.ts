@@ -25,6 +25,8 @@ export interface StartRecord {
   plain: { source: string; args: unknown[] } | null;
   /** Everything else: read by the worker module. */
   payload: unknown;
+  /** The frames of whoever made the process: they follow the stack of the error that ends it. */
+  caller: string;
 }
 
 /** What the boot function leaves for the library, should it be loaded in this worker. */
@@ -61,7 +63,7 @@ export function boot(start: StartRecord, inside: Inside): void {
     },
     finish: undefined,
     report(error) {
-      console.error(`Uncaught error in ${start.name} (pid ${start.pid}):`, error);
+      console.error(`Uncaught error in ${start.name} (pid ${start.pid}):`, ...own.placed(error));
     },
   };
   const own = {
@@ -80,6 +82,24 @@ export function boot(start: StartRecord, inside: Inside): void {
       } finally {
         inside.exit(1);
       }
+    },
+    /** An error, and who made the process in the place of what called its target. */
+    placed(error: unknown): unknown[] {
+      if (!(error instanceof Error) || start.caller === "") return [error];
+      if (inside.showsCode) return [error, start.caller];
+      const work = start.module.replace(/^file:\/\/|[^/]*$/g, "") + "wire/work.";
+      const lines = String(error.stack).split("\n");
+      const below = lines.findIndex((line) =>
+        line.includes(work) || /tiprocessing(:|%3A)entry:/.test(line)
+      );
+      try {
+        error.stack = [...lines.slice(0, below < 0 ? lines.length : below), start.caller].join(
+          "\n",
+        );
+      } catch {
+        // A frozen error keeps its own.
+      }
+      return [error];
     },
     async load(): Promise<unknown> {
       record.importing++;

@@ -25,6 +25,36 @@ function noOptions(call: string, options: unknown, meant: Meant): TypeError {
   );
 }
 
+/** Names of options, each by itself and by what {@linkcode plainName} leaves of it. */
+export type Spelling = ReadonlyMap<string, string>;
+
+/** Collects the names of options for {@linkcode checkSpelling}. */
+export function spelling(...names: string[]): Spelling {
+  return new Map(names.flatMap((name) => [[name, name], [plainName(name), name]]));
+}
+
+function plainName(name: string): string {
+  return name.replaceAll("_", "").toLowerCase();
+}
+
+/**
+ * Refuses options in Python's spelling, `chunksize` or `chunk_size`, which would else be ignored. Other
+ * unknown names are, as everywhere in JavaScript.
+ *
+ * @param call What was called, for the error.
+ * @param options The options; an object.
+ * @param names Their names.
+ * @throws {TypeError} If a name is spelled differently.
+ */
+export function checkSpelling(call: string, options: object, names: Spelling): void {
+  for (const name in options) {
+    if (names.get(name) === name) continue;
+    const right = names.get(plainName(name));
+    if (right === undefined || right === name) continue;
+    throw new TypeError(`Cannot ${call}: there is no option '${name}'; write '${right}'`);
+  }
+}
+
 /**
  * Checks a signal given by the user.
  *

@@ -1,6 +1,7 @@
 import { ProcessError, TimeoutError, type WaitOptions } from "../errors.ts";
 import { checkWait, within } from "../memory/timeout.ts";
 import { PENDING } from "../memory/wait.ts";
+import { refuseToSend } from "../wire/codec/kind_of.ts";
 
 /** What to call when a task has ended: one of them, once. */
 export interface AsyncCallbacks<R> {
@@ -98,3 +99,5 @@ export class CallResult<R> implements AsyncResult<R> {
     return this.#call.promise.then(onFulfilled, onRejected);
   }
 }
+
+refuseToSend(CallResult.prototype, "AsyncResult", "await it first");

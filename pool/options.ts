@@ -1,5 +1,5 @@
 import type { PoolBackend } from "../backend.ts";
-import { checkOptions, checkSignal } from "../memory/options.ts";
+import { checkOptions, checkSignal, checkSpelling, spelling } from "../memory/options.ts";
 import { show } from "../memory/show.ts";
 import type { Target } from "../target.ts";
 import type { Transferable } from "../target.ts";
@@ -99,9 +99,12 @@ const MEANT_BY_APPLY = { number: "timeout" };
 /** Python's maps take a chunk size behind the items. */
 const MEANT_BY_MAP = { number: "chunkSize" };
 
+const CALL_NAMES = spelling("onProgress", "chunkSize", "bufferSize", "callback", "errorCallback");
+
 /** Checks that the options of a call are an object. `verb` is what was called, for errors. */
-export function checkCallOptions(verb: string, options: unknown): void {
+export function checkCallOptions(verb: string, options: object): void {
   checkOptions(verb, options, verb.startsWith("apply") ? MEANT_BY_APPLY : MEANT_BY_MAP);
+  checkSpelling(verb, options, CALL_NAMES);
 }
 
 /** Checks the options of a task. */
@@ -127,7 +130,7 @@ export function checkTaskOptions(verb: string, options: TaskOptions): CheckedTas
       `Cannot ${verb}: 'transfer' must be an array of buffers and ports, but is ${show(transfer)}`,
     );
   }
-  return { signal, timeout, grace, transfer };
+  return { signal, timeout: Math.max(0, timeout), grace, transfer };
 }
 
 /** Checks the options that a map has besides. */

@@ -1,11 +1,11 @@
 import { ClosedError, ProcessError, type WaitOptions } from "../errors.ts";
-import { checkOptions } from "../memory/options.ts";
+import { checkOptions, checkSpelling, spelling } from "../memory/options.ts";
 import { show } from "../memory/show.ts";
 import { checkWait, within } from "../memory/timeout.ts";
 import { PENDING } from "../memory/wait.ts";
 import { cpuCount } from "../process.ts";
 import type { Target } from "../target.ts";
-import { markCall } from "../wire/pool/caller.ts";
+import { atCall, markCall } from "../wire/pool/caller.ts";
 import { Imap } from "../wire/pool/imap.ts";
 import {
   type Answer,
@@ -19,6 +19,7 @@ import { LocalBackend } from "../wire/pool/local_backend.ts";
 import { MapRun } from "../wire/pool/map_run.ts";
 import { packInitializer } from "../wire/pool/initializer.ts";
 import { checkTransferables } from "../wire/codec/graph.ts";
+import { refuseToSend } from "../wire/codec/kind_of.ts";
 import { registerExports } from "../wire/target/exports.ts";
 import { WORKER_URL } from "../_worker.ts";
 import { defaultBackend, type PoolBackend } from "../backend.ts";
@@ -82,6 +83,7 @@ export class Pool {
    */
   constructor(options: PoolOptions = NO_OPTIONS) {
     checkOptions("create Pool", options, { number: "processes" });
+    checkSpelling("create Pool", options, POOL_NAMES);
     const { initializer, initargs = NO_ARGS, name = "PoolWorker" } = options;
     const processes = checkCount("create Pool", "processes", options.processes);
     const maxTasksPerChild = checkCount(
@@ -160,7 +162,7 @@ export class Pool {
         mark === undefined ? resolve as Answer : fullCall(mark),
       );
     } catch (error) {
-      reject(error);
+      reject(atCall(error, this.apply, mark));
     }
     return promise;
   }
@@ -238,7 +240,7 @@ export class Pool {
     options: MapOptions & AsyncCallbacks<Awaited<R>[]> = NO_OPTIONS,
   ): AsyncResult<Awaited<R>[]> {
     checkCallbacks("mapAsync", options);
-    const call = this.#map("map", fn, items, options, true);
+    const call = this.#map("mapAsync", fn, items, options);
     return new CallResult(call as Call<Awaited<R>[]>, options);
   }
 
@@ -273,7 +275,7 @@ export class Pool {
     options: MapOptions & AsyncCallbacks<Awaited<R>[]> = NO_OPTIONS,
   ): AsyncResult<Awaited<R>[]> {
     checkCallbacks("starmapAsync", options);
-    const call = this.#map("starmap", fn, items, options, true);
+    const call = this.#map("starmapAsync", fn, items, options);
     return new CallResult(call as Call<Awaited<R>[]>, options);
   }
 
@@ -387,7 +389,12 @@ export class Pool {
   }
 
   /** A call with options. */
-  #call(verb: string, fn: unknown, args: readonly unknown[], options: TaskOptions): Call<unknown> {
+  #call(
+    verb: "apply" | "applyAsync",
+    fn: unknown,
+    args: readonly unknown[],
+    options: TaskOptions,
+  ): Call<unknown> {
     const { signal, timeout, grace, transfer } = checkTaskOptions(verb, options);
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const watch = { timeout, grace, giveBack: undefined, task: SETTLED };
@@ -398,30 +405,26 @@ export class Pool {
       this.#backend.submit(fn, args as unknown[], job, transfer && { transfer });
       cancelBy(signal, cancel, promise);
     } catch (error) {
-      reject(error);
+      reject(atCall(error, this[verb], job.mark));
     }
     return { promise, cancel };
   }
 
   async #promiseMap(
-    mode: JobMode,
+    verb: MapVerb,
     fn: unknown,
     items: Items,
     options: MapOptions = NO_OPTIONS,
   ): Promise<unknown[]> {
-    return await this.#map(mode, fn, items, options, false).promise;
+    return await this.#map(verb, fn, items, options).promise;
   }
 
-  #map(
-    mode: JobMode,
-    fn: unknown,
-    items: Items,
-    options: MapOptions,
-    cancellable: boolean,
-  ): Call<unknown[]> {
-    const { signal, timeout, grace, transfer } = checkTaskOptions(mode, options);
-    const chunkSize = checkChunkSize(mode, options);
-    if (transfer !== undefined) checkTransferables(mode, transfer);
+  #map(verb: MapVerb, fn: unknown, items: Items, options: MapOptions): Call<unknown[]> {
+    const { signal, timeout, grace, transfer } = checkTaskOptions(verb, options);
+    const chunkSize = checkChunkSize(verb, options);
+    if (transfer !== undefined) checkTransferables(verb, transfer);
+    const { mode, cancellable } = MAPS[verb];
+    const caller = new Error();
     this.#checkOpen();
     const run = new MapRun({
       backend: this.#backend,
@@ -432,11 +435,15 @@ export class Pool {
       timeout,
       grace,
       cancellable: cancellable || signal !== undefined,
-      caller: new Error(),
+      caller,
       onProgress: options.onProgress,
     });
     const cancel = (reason: unknown) => run.cancel(reason);
-    if (signal?.aborted !== true) this.#accept(run, items);
+    try {
+      if (signal?.aborted !== true) this.#accept(run, items);
+    } catch (error) {
+      cancel(atCall(error, this[verb], caller));
+    }
     cancelBy(signal, cancel, run.promise);
     return { promise: run.promise, cancel };
   }
@@ -511,7 +518,19 @@ const here: PoolBackend = {
   },
 };
 
+const POOL_NAMES = spelling("initargs", "maxTasksPerChild");
+
 type Items = Iterable<unknown> | AsyncIterable<unknown>;
+
+type MapVerb = "map" | "mapAsync" | "starmap" | "starmapAsync";
+
+/** How the methods differ that run a map. */
+const MAPS: Record<MapVerb, { mode: JobMode; cancellable: boolean }> = {
+  map: { mode: "map", cancellable: false },
+  mapAsync: { mode: "map", cancellable: true },
+  starmap: { mode: "starmap", cancellable: false },
+  starmapAsync: { mode: "starmap", cancellable: true },
+};
 
 /** The functions of the promise made last: so that a task takes no closure of its own. */
 const captured: Pick<FullJob, "resolve" | "reject"> = { resolve() {}, reject() {} };
@@ -566,3 +585,4 @@ function checkCallbacks(verb: string, options: AsyncCallbacks<never>): void {
 }
 
 registerExports({ Pool });
+refuseToSend(Pool.prototype, "Pool", "send a queue whose items its owner gives to the pool");

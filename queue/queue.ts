@@ -6,7 +6,7 @@ import {
   type WaitSyncOptions,
 } from "../errors.ts";
 import { checkCapacity } from "../memory/capacity.ts";
-import { checkOptions } from "../memory/options.ts";
+import { checkOptions, checkSpelling, spelling } from "../memory/options.ts";
 import { registerWaitable } from "../memory/readiness.ts";
 import {
   CLOSED,
@@ -317,8 +317,11 @@ function drainedError(): ClosedError {
   return new ClosedError("Cannot get: the queue is closed and drained");
 }
 
+const NAMES = spelling("maxSize");
+
 function ringOptions(options: QueueOptions, name: string): RingOptions {
   checkOptions(`create ${name}`, options, { number: "maxSize" });
+  checkSpelling(`create ${name}`, options, NAMES);
   const { maxSize = 0, capacity = DEFAULT_CAPACITY } = options;
   if (!Number.isSafeInteger(maxSize) || maxSize < 0 || maxSize >= 2 ** 31) {
     throw new RangeError(

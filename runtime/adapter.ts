@@ -68,6 +68,8 @@ export interface RuntimeAdapter {
 
 /** What the entry finds inside a fresh worker, whichever the runtime. */
 export interface Inside {
+  /** Whether the console shows the code around an error: it does no more once `stack` was assigned. */
+  showsCode: boolean;
   /** Calls `listener` on every way out that lets code run: the last thing the worker does. */
   onExit(listener: (code: number) => void): void;
   /** Calls `listener` with an error that nobody caught, or a rejection that nobody handled. */

@@ -34,6 +34,7 @@ export function inside(): Inside {
     });
   }
   return {
+    showsCode: Bun !== undefined,
     onExit(listener) {
       process.on("exit", listener);
       // Deno.exit() dispatches `unload` only, after it has set the code.

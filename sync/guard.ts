@@ -1,5 +1,6 @@
 import { TimeoutError } from "../errors.ts";
 import { ABANDONED, type Acquired } from "../memory/mutex.ts";
+import { refuseToSend } from "../wire/codec/kind_of.ts";
 
 /** What acquiring a lock returns: releases it once, by `using` or by hand. */
 export interface LockGuard extends Disposable {
@@ -35,3 +36,4 @@ export function acquireTimeout(what: object, timeout: number): TimeoutError {
   const { name } = what.constructor;
   return new TimeoutError(`Cannot acquire ${name}: it was not free within ${timeout} ms`);
 }
+refuseToSend(Guard.prototype, "LockGuard", "send the lock; whoever gets it may release it");

@@ -144,6 +144,7 @@ const MISTAKES: Record<string, (() => unknown)[]> = {
         scope: [["a", { kind: "export", name: "NoSuchExport" }]],
       }, (url) => import(url)),
     ...[5, "./module.ts", null, {}].map((target) => () => new Process({ target: wrong(target) })),
+    () => inPool((pool) => pool.apply({ module: `${REMOTE}x`, name: "f" })),
     () => new Process({ target: { module: REMOTE, name: "" } }),
     () => new Process({ target: { module: "./module.ts", name: "f" } }),
     () => task(import.meta, wrong(5)),
@@ -163,6 +164,18 @@ const MISTAKES: Record<string, (() => unknown)[]> = {
     () => send(new WeakMap()),
     () => send(new WeakSet()),
     () => send(new WeakRef({})),
+    () => send(new URL("http://x")),
+    () => send(new URLSearchParams()),
+    () => send(new Headers()),
+    () => send(new Request("http://x")),
+    () => send(new Response()),
+    () => send(new AbortController().signal),
+    () => send([][Symbol.iterator]()),
+    () => send((async function* () {})()),
+    () => send(new Process({ target: () => {} })),
+    () => send(new Lock().acquireSync()),
+    () => inPool((pool) => send(pool)),
+    () => inPool((pool) => send(pool.applyAsync(() => 1))),
     () =>
       send({
         get a() {
@@ -192,7 +205,7 @@ const MISTAKES: Record<string, (() => unknown)[]> = {
     () =>
       inPool((pool) =>
         pool.apply(() => {
-          throw () => {};
+          throw new WeakRef({});
         })
       ),
     () => inPool((pool) => pool.apply({ module: REMOTE, name: "barrierWithAction" })),
@@ -342,6 +355,7 @@ const MISTAKES: Record<string, (() => unknown)[]> = {
 
   queues: [
     () => new Queue({ maxSize: -1 }),
+    () => new Queue(wrong({ maxsize: 1 })),
     () => new Queue({ capacity: 0 }),
     () => new Queue().getNowait(),
     () => new Queue().getSync({ timeout: 1 }),

@@ -678,6 +678,32 @@ for (const [option, values, ctor] of REFUSED_BY_POOL) {
   });
 }
 
+test("new Pool() and its calls refuse options in Python's spelling, and name the right one", async () => {
+  for (
+    const [name, right] of [["maxtasksperchild", "maxTasksPerChild"], ["initArgs", "initargs"]]
+  ) {
+    assertThrows(
+      () => new Pool({ processes: 1, [name!]: 1 }),
+      TypeError,
+      `Cannot create Pool: there is no option '${name}'; write '${right}'`,
+    );
+  }
+  await withPool({ processes: 1 }, async (pool) => {
+    const chunked: object = { chunksize: 2 };
+    await assertRejects(() => pool.map(square, [1], chunked), TypeError, "write 'chunkSize'");
+    assertThrows(() => pool.mapAsync(square, [1], chunked), TypeError, "Cannot mapAsync:");
+    assertThrows(
+      () => pool.imap(square, [1], { buffer_size: 2 } as never),
+      TypeError,
+      "bufferSize",
+    );
+    const late = { error_callback() {} };
+    assertThrows(() => pool.applyAsync(square, [1], late as never), TypeError, "errorCallback");
+    // What is no option under any spelling is nobody's business.
+    assertEquals(await pool.map(square, [3], { color: "red" } as never), [9]);
+  });
+});
+
 // -- initializer
 
 test("Pool calls its initializer once in each worker, before its first task", async () => {

@@ -12,7 +12,7 @@ import {
   assertStrictEquals,
   assertStringIncludes,
 } from "@std/assert";
-import { EncodingError, ProcessLostError, TimeoutError } from "../errors.ts";
+import { EncodingError, ProcessLostError, TargetError, TimeoutError } from "../errors.ts";
 import { Pool } from "../pool.ts";
 import { current, ROOT } from "../scripts/runtimes.ts";
 import { capture } from "../scripts/spawn.ts";
@@ -277,6 +277,22 @@ for (const [form, call] of Object.entries(CALLS)) {
       assertFrames(unsendable, [caller], "result");
     }),
   );
+
+  test(
+    `Pool.${form}() refuses functions and arguments with an error whose stack has the caller's lines alone`,
+    inPool(async (pool) => {
+      const caller = at(`CALL ${form}`);
+      const outside = Number("1");
+      const target = await thrownBy(() => call(pool, (n: number) => n + outside, 1));
+      assertInstanceOf(target, TargetError);
+      assertFrames(target, [caller], "target");
+      assertEquals(target.stack!.split(caller).length, 2, target.stack);
+      const argument = await thrownBy(() => call(pool, boom, (() => {}) as never));
+      assertInstanceOf(argument, EncodingError);
+      assertFrames(argument, [caller], "argument");
+      assertEquals(argument.stack!.split(caller).length, 2, argument.stack);
+    }),
+  );
 }
 
 /** The caller's line, for each way to wait for a call. Awaited where it is made, or somewhere else. */
@@ -439,6 +455,21 @@ test("Pool's TimeoutError has the caller's lines, and none of the library's", as
     assertFrames(error, [at("CALL timeout")]);
   });
 });
+
+test(
+  "Pool rejects with a TargetError that names the module if there is none, as what it imports in vain",
+  inPool(async (pool) => {
+    for (const name of ["no_such", "fixtures/imports_missing"]) {
+      const module = new URL(`./${name}.ts`, import.meta.url).href;
+      const error = await thrownBy(() => pool.apply({ module, name: "f" }));
+      assertEquals(error instanceof TargetError, name === "no_such", `${error}`);
+      assertStringIncludes(`${error}`, "no_such.ts");
+      if (name === "no_such") {
+        assertEquals(error.message, `Cannot import ${module}: there is no such module`);
+      }
+    }
+  }),
+);
 
 test(
   "Pool rejects with errors that are frozen or sealed, or without a stack",

@@ -1,5 +1,6 @@
 /** Process: its whole life, seen from outside and from within. */
 
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import {
@@ -12,6 +13,7 @@ import {
   assertMatch,
   assertRejects,
   assertStrictEquals,
+  assertStringIncludes,
   assertThrows,
 } from "@std/assert";
 import { isAlive } from "../memory/control.ts";
@@ -493,6 +495,22 @@ test("Process writes its uncaught error to stderr with name, pid and the worker'
   assertMatch(output, /RangeError: the bomb went off/);
   assertMatch(output, /at detonate\b/);
   assertMatch(output, /^exit code 1$/m);
+});
+
+test("Process shows with its uncaught error where it was made, and not what called its target", async () => {
+  const output = await program("uncaught_where.ts");
+  const lines = readFileSync(join(ROOT, "tests/fixtures/process/uncaught_where.ts"), "utf8").split(
+    "\n",
+  );
+  const reports = output.split("Uncaught error in ").slice(1);
+  assertEquals(reports.map((report) => report.split(" ")[0]), ["plain", "loaded", "inner"]);
+  for (const report of reports) {
+    const [name] = report.split(" ");
+    assertStringIncludes(report, `RangeError: ${name} failed`);
+    const made = lines.findIndex((line) => line.endsWith(`// MADE ${name}`)) + 1;
+    if (made > 0) assertStringIncludes(report, `uncaught_where.ts:${made}:`);
+    assertFalse(/wire[/\\]work\.|[/\\]process\.ts:/.test(report), report);
+  }
 });
 
 for (const stop of ["terminate", "kill"] as const) {

@@ -77,6 +77,15 @@ function drain<T>(queue: Queue<T>): T[] {
 
 // -- Construction
 
+test("new Queue() refuses Python's spelling of maxSize", () => {
+  const options = { maxsize: 1 };
+  assertThrows(
+    () => new Queue(options as object),
+    TypeError,
+    "no option 'maxsize'; write 'maxSize'",
+  );
+});
+
 test("new Queue() refuses a maxSize that is no count, and names it", () => {
   for (const maxSize of [-1, 1.5, NaN, Infinity, 2 ** 31, "3" as unknown as number]) {
     const error = assertThrows(() => new Queue({ maxSize }), RangeError, "'maxSize'");

@@ -149,7 +149,7 @@ test("describeTarget() names each captured name and its mend", () => {
   assertMatch(message, /\n {2}total: pass it as an argument, or closure\(resize, \{ /);
   assertMatch(
     message,
-    /\n {2}sharp: import sharp in the function's module and mark it with task\(import\.meta, resize\)/,
+    /\n {2}sharp: mark resize with task\(import\.meta, resize\), or closure\(resize, \{ /,
   );
   assertMatch(message, /\n {2}width: .* closure\(resize, \{ count, total, sharp, width \}\)/);
   assertEquals(count, 0);
@@ -159,7 +159,7 @@ test("describeTarget() says how a function may call itself", () => {
   const fact = (n: number): number => n < 2 ? 1 : n * fact(n - 1);
   assertStringIncludes(refusal(fact), 'write it as a declaration, "function fact"');
   const fn = fact;
-  assertStringIncludes(refusal(() => fn(1)), "fn: import fn in the function's module");
+  assertStringIncludes(refusal(() => fn(1)), "fn: mark fn with task(import.meta, fn)");
 });
 
 test("describeTarget() refuses all that source text cannot carry, with a mend", () => {

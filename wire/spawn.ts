@@ -41,6 +41,7 @@ export interface SpawnOptions {
   daemon: boolean;
   plain: StartRecord["plain"];
   payload: unknown;
+  caller?: StartRecord["caller"];
   transfer: Transferable[];
 }
 
@@ -80,6 +81,7 @@ export function spawn(options: SpawnOptions): number {
     pid,
     parent: { pid: ownPid, name: ownName },
     link: undefined,
+    caller: "",
     ...rest,
   };
   try {

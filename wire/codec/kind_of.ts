@@ -55,9 +55,31 @@ const byPrototype = new Map<object | undefined, Kind>([
 const MENDS = new Map([
   ["Promise", "await it first"],
   ["Generator", "send an array of its items"],
+  ["AsyncGenerator", "send an array of its items"],
+  ["Array Iterator", "send an array of its items"],
+  ["URL", "send its href"],
+  ["URLSearchParams", "send its text"],
+  ["Headers", "send an array of its entries"],
+  ["Request", "send its URL and what else is needed"],
+  ["Response", "send its body, such as await response.bytes()"],
+  ["AbortSignal", "give it as the option signal of the call"],
   ["WeakMap", "send a Map"],
   ["WeakSet", "send a Set"],
 ]);
+
+/** What is refused: prototype → name and mend. */
+const refused = new Map<object, readonly [name: string, mend: string]>();
+
+/**
+ * Refuses objects of a class, which would arrive as empty objects.
+ *
+ * @param prototype The prototype of its instances.
+ * @param name Its name, whatever a minifier has made of it.
+ * @param mend What to do instead of sending one.
+ */
+export function refuseToSend(prototype: object, name: string, mend: string): void {
+  refused.set(prototype, [name, mend]);
+}
 
 /**
  * Finds the kind of anything that is not a plain primitive.
@@ -94,6 +116,8 @@ function kindOfObject(source: object): Kind {
   for (let at = prototype; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
     const kind = shareableWith(at) === undefined ? byPrototype.get(at) : SHAREABLE;
     if (kind !== undefined) return kind;
+    const refusal = refused.get(at);
+    if (refusal !== undefined) throw unsendable(...refusal);
   }
   return kindOfStranger(source);
 }
@@ -125,7 +149,7 @@ function asClone(clone: object): Kind {
   return { ...kind, flatten: (_source, node, writer) => kind.flatten(clone, node, writer) };
 }
 
-function unsendable(name: string): Unsendable {
+function unsendable(name: string, mend: string | undefined = MENDS.get(name)): Unsendable {
   const article = /^[AEIO]/.test(name) ? "an" : "a";
-  return new Unsendable(`${article} ${name} cannot be sent between processes`, MENDS.get(name));
+  return new Unsendable(`${article} ${name} cannot be sent between processes`, mend);
 }

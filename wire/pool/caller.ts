@@ -9,7 +9,10 @@
  * @module
  */
 
+import { MultiprocessingError } from "../../errors.ts";
 import { readSource, runtime } from "../../runtime/mod.ts";
+import { userFrames, withNames, withoutLoop } from "../frames.ts";
+import type { AnyFunction } from "../target/tasks.ts";
 import type { Locator } from "../target/locate.ts";
 
 /** Of the calls made in one turn of the event loop, so many are marked each by itself. */
@@ -40,7 +43,33 @@ export async function rethrow(
     mark = new Error();
   }
   await addCaller(error, mark, sources);
+  pointAtCaller(error);
   throw error;
+}
+
+/** V8 shows a line of source above an error that nobody catches: that of who called. */
+function pointAtCaller(error: unknown): void {
+  if (!runtime.asyncStacks || !(error instanceof Error)) return;
+  const { stack } = error;
+  try {
+    Error.captureStackTrace(error, rethrow);
+    // By assignment, V8 would forget again where it is.
+    Object.defineProperty(error, "stack", { value: stack, writable: true, configurable: true });
+  } catch {
+    // A frozen error keeps its own.
+  }
+}
+
+/**
+ * Gives an error that a call threw before anything was sent the place of the call. By itself it has ten
+ * frames at most, and there all of them may be the library's own.
+ */
+export function atCall(error: unknown, method: AnyFunction, mark = new Error()): unknown {
+  if (!(error instanceof MultiprocessingError)) return error;
+  // JavaScriptCore has no frame of a method whose last step is a call.
+  if (runtime.asyncStacks) Error.captureStackTrace(error, method);
+  else error.stack = withNames(`${error}\n${userFrames(mark)}`);
+  return error;
 }
 
 /** Makes the stack of a worker's error tell the user's files, and appends the caller's frames. */
@@ -68,7 +97,7 @@ async function tell(
     stack = await inFiles(stack, sources, frames);
   }
   try {
-    error.stack = stack + added;
+    error.stack = withNames(stack + added);
   } catch {
     // A frozen error keeps its own.
   }
@@ -116,25 +145,4 @@ async function inFiles(stack: string, sources: Sources, frames: string): Promise
     byFiles.set(key, locators);
   }
   return relocate(stack, locators);
-}
-
-/** Where the library lies, as it stands in stacks; undefined if it is part of a bundle. */
-const ROOT = /^\w+:\/\/(.*\/)wire\/pool\/caller\.[jt]s$/.exec(import.meta.url)?.[1];
-const LOOP = `${ROOT}wire/pool/task_loop.`;
-const FOLDERS = ["memory", "pool", "runtime", "wire"].map((folder) => `${ROOT}${folder}/`);
-
-/** The frames of a stack, without the library's own. */
-function userFrames({ stack = "" }: Error): string {
-  return stack.split("\n")
-    .filter((line) => /^\s+at /.test(line) && !FOLDERS.some((folder) => line.includes(folder)))
-    .join("\n");
-}
-
-/** A worker's stack, without what called the task there. */
-function withoutLoop(stack: string): string {
-  const lines = stack.split("\n");
-  const loop = lines.findIndex((line) => line.includes(LOOP));
-  return lines.slice(0, loop < 0 ? lines.length : loop)
-    .filter((line) => !FOLDERS.some((folder) => line.includes(folder)))
-    .join("\n");
 }

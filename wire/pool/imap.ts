@@ -1,5 +1,6 @@
 import { yieldLoop } from "../../runtime/mod.ts";
 import { EncodingError } from "../../errors.ts";
+import { withoutFrames } from "../frames.ts";
 import { NO_SOURCES, rethrow } from "./caller.ts";
 import { checkItems, type Sender, submitItems } from "./chunks.ts";
 import { Fifo } from "./fifo.ts";
@@ -287,7 +288,7 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
         return;
       }
       if (this.#options.ordered) this.#queue.push(chunk);
-      return chunk.reject(error);
+      return chunk.reject(withoutFrames(error));
     }
     if (this.#options.ordered) this.#queue.push(chunk);
   }

@@ -26,6 +26,7 @@ import { type Item, Ring } from "../../memory/ring.ts";
 import { nap } from "../../memory/wait.ts";
 import { hold, receive, release, yieldLoop } from "../../runtime/mod.ts";
 import { encode } from "../codec/codec.ts";
+import { withoutFrames } from "../frames.ts";
 import { rethrow, type Sources, withoutOwnFrames } from "./caller.ts";
 import { Crew, type Worker } from "./crew.ts";
 import { Definitions } from "./definitions.ts";
@@ -391,7 +392,5 @@ function lostError(
     { exitCode, pid, processName },
     words === undefined ? undefined : { cause: words.error },
   );
-  // Where the library has made it says nothing; its caller's frames will follow.
-  error.stack = String(error);
-  return error;
+  return withoutFrames(error);
 }

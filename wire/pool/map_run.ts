@@ -1,5 +1,6 @@
 import { EncodingError } from "../../errors.ts";
 import { show } from "../../memory/show.ts";
+import { withoutFrames } from "../frames.ts";
 import { NO_SOURCES, rethrow, type Sources } from "./caller.ts";
 import { checkItems, chunkSizes, notePace, type Sender, submitItems } from "./chunks.ts";
 import { type FullJob, type JobMode, type MapResult, SETTLED, type Watch } from "./job.ts";
@@ -46,17 +47,17 @@ export class MapRun {
     return this.#settled.promise;
   }
 
-  /** Reads all items and submits them: what is there now, only a source of promises later. */
+  /**
+   * Reads all items and submits them: what is there now, only a source of promises later.
+   *
+   * @throws Whatever is wrong with more than the items: the run must then be cancelled.
+   */
   start(items: Iterable<unknown> | AsyncIterable<unknown>): void {
-    try {
-      if (Symbol.asyncIterator in checkItems("map", items)) {
-        const read = this.#readAll(items as AsyncIterable<unknown>);
-        read.then((all) => this.#run(all)).catch((error) => this.cancel(error));
-      } else {
-        this.#run(Array.from(items as Iterable<unknown>));
-      }
-    } catch (error) {
-      this.cancel(error);
+    if (Symbol.asyncIterator in checkItems("map", items)) {
+      const read = this.#readAll(items as AsyncIterable<unknown>);
+      read.then((all) => this.#run(all)).catch((error) => this.cancel(error));
+    } else {
+      this.#run(Array.from(items as Iterable<unknown>));
     }
   }
 
@@ -120,7 +121,7 @@ export class MapRun {
     } catch (error) {
       this.#chunks.delete(chunk);
       if (!(error instanceof EncodingError)) throw error;
-      if (to - from === 1) return this.fail(chunk, error);
+      if (to - from === 1) return this.fail(chunk, withoutFrames(error));
       // Only those that cannot be sent fail.
       for (let at = from; at < to; at++) this.#submit(at, at + 1);
     }

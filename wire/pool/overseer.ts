@@ -19,6 +19,7 @@ import { TimeoutError } from "../../errors.ts";
 import type { Leases } from "../../memory/lease.ts";
 import { packThrown } from "../packet.ts";
 import type { AbortMessage } from "../protocol.ts";
+import { withoutFrames } from "../frames.ts";
 import { NO_SOURCES, rethrow } from "./caller.ts";
 import type { Crew } from "./crew.ts";
 import type { Definition } from "./definitions.ts";
@@ -235,8 +236,5 @@ export class Overseer {
 }
 
 function tookTooLong(ms: number): TimeoutError {
-  const error = new TimeoutError(`The task took longer than ${ms} ms`);
-  // Where the library has made it says nothing; its caller's frames will follow.
-  error.stack = String(error);
-  return error;
+  return withoutFrames(new TimeoutError(`The task took longer than ${ms} ms`));
 }

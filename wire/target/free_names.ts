@@ -14,6 +14,8 @@ import type { AnyNode, Class, Function as FunctionNode, Pattern, Property } from
 export interface Use {
   /** It is called, constructed, or tags a template somewhere. */
   called: boolean;
+  /** It is constructed somewhere: it is a class. */
+  constructed: boolean;
   /** It is assigned to somewhere. */
   assigned: boolean;
   /** It occurs only as `typeof name`, which is lawful of names that exist nowhere. */
@@ -49,12 +51,14 @@ class Scope {
     this.#declared.add(name);
   }
 
-  use(name: string, { called = false, assigned = false, probed = false }: Partial<Use>): void {
+  use(name: string, how: Partial<Use>): void {
+    const { called = false, constructed = false, assigned = false, probed = false } = how;
     const use = this.uses.get(name);
     if (use === undefined) {
-      this.uses.set(name, { called, assigned, probed });
+      this.uses.set(name, { called, constructed, assigned, probed });
     } else {
       use.called ||= called;
+      use.constructed ||= constructed;
       use.assigned ||= assigned;
       use.probed &&= probed;
     }
@@ -110,7 +114,7 @@ class Walk implements FreeNames {
         this.#called(node.callee);
         return this.#children(node);
       case "NewExpression":
-        this.#called(node.callee);
+        this.#called(node.callee, true);
         return this.#children(node);
       case "TaggedTemplateExpression":
         this.#called(node.tag);
@@ -196,8 +200,8 @@ class Walk implements FreeNames {
     else this.#scope.use(name, how);
   }
 
-  #called(callee: AnyNode): void {
-    if (callee.type === "Identifier") this.#use(callee.name, { called: true });
+  #called(callee: AnyNode, constructed = false): void {
+    if (callee.type === "Identifier") this.#use(callee.name, { called: true, constructed });
   }
 
   #word(word: string, own: boolean): void {

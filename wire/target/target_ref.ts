@@ -130,14 +130,19 @@ function refusal(
   if (missing.length > 0) {
     const names = missing.map(({ name }) => name);
     const withScope = `closure(${fn}, { ${[...given, ...names].join(", ")} })`;
-    lines.unshift(
-      `it uses names from outside: ${names.join(", ")}`,
-      ...missing.map((use) =>
+    const mends = path.length > 1
+      // Whoever put it there need not have written it: it may be a runtime's own function.
+      ? [
+        `mark ${shortName(path[0]!)} with task(import.meta, ${
+          shortName(path[0]!)
+        }), or ${withScope}`,
+      ]
+      : missing.map((use) =>
         use.name === own.name
           ? `${fn}: write it as a declaration, "function ${fn}", which may call itself by its name`
           : `${use.name}: ${nameMend(use, fn, withScope)}`
-      ),
-    );
+      );
+    lines.unshift(`it uses names from outside: ${names.join(", ")}`, ...mends);
     if (unused.length > 0) {
       lines.push(
         `its scope has ${unused.join(", ")}, which it does not use; ` +
@@ -148,11 +153,13 @@ function refusal(
   return `Cannot send ${label(path)}: ${lines.join("\n  ")}`;
 }
 
-function nameMend({ name, called, assigned }: Captured, fn: string, withScope: string): string {
+function nameMend(use: Captured, fn: string, withScope: string): string {
+  const { called, constructed, assigned } = use;
   if (assigned) return "return the new value instead of assigning it, or keep it in a Value";
+  // What a task uses may be imported or declared in its module.
+  if (constructed) return `mark ${fn} with task(import.meta, ${fn})`;
   return called
-    ? `import ${name} in the function's module and mark it with task(import.meta, ${fn}), ` +
-      `or ${withScope}`
+    ? `mark ${fn} with task(import.meta, ${fn}), or ${withScope}`
     : `pass it as an argument, or ${withScope}; if it is an import, task(import.meta, ${fn})`;
 }
 

@@ -6,6 +6,7 @@
  */
 
 import { TargetError } from "../../errors.ts";
+import { isMissing } from "../../runtime/mod.ts";
 import { exportNamed, loadExport } from "./exports.ts";
 import type { ModuleRef, ScopeBinding, SourceRef, TargetRef } from "../protocol.ts";
 import { type AnyFunction, setScope, taskNamed } from "./tasks.ts";
@@ -73,9 +74,22 @@ function loadedBinding(binding: ScopeBinding): unknown {
   }
 }
 
+/** Imports a module. Of one that is missing, a runtime's error may name as importer the worker's entry. */
+async function imported(
+  module: string,
+  importModule: ImportModule,
+): Promise<Record<string, unknown>> {
+  try {
+    return await importModule(module);
+  } catch (error) {
+    if (!isMissing(error, module)) throw error;
+    throw new TargetError(`Cannot import ${module}: there is no such module`);
+  }
+}
+
 async function resolveModule(ref: ModuleRef, importModule: ImportModule): Promise<AnyFunction> {
   const { module, name } = ref;
-  const exports = await importModule(module);
+  const exports = await imported(module, importModule);
   if (ref.task) {
     const fn = taskNamed(module, name);
     if (fn !== undefined) return fn;
