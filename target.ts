@@ -168,9 +168,11 @@ export function closure<F extends (...args: never[]) => unknown>(
   if (typeof fn !== "function") {
     throw new TypeError(`Cannot create closure: 'fn' must be a function, but is ${show(fn)}`);
   }
-  if (typeof scope !== "object" || scope === null) {
+  if (typeof scope !== "object" || scope === null || Array.isArray(scope)) {
     throw new TypeError(
-      `Cannot create ${label(fn)}: 'scope' must be an object, but is ${show(scope)}`,
+      `Cannot create ${label(fn)}: 'scope' must be an object such as { name }, but is ${
+        show(scope)
+      }`,
     );
   }
   for (const name of Object.keys(scope)) {

@@ -392,14 +392,23 @@ test("closure() calls a function without a name anonymous", async () => {
     static name = 5;
   }
   const cases: [fn: unknown, scope: unknown, told: string][] = [
-    [anonymous, undefined, "an anonymous closure: 'scope' must be an object, but is undefined"],
+    [
+      anonymous,
+      undefined,
+      "an anonymous closure: 'scope' must be an object such as { name }, but is undefined",
+    ],
     [
       anonymous,
       { "no name": 1 },
       "an anonymous closure: each key of 'scope' must be an identifier, but one is \"no name\"",
     ],
-    [named, 5, "closure \"named\": 'scope' must be an object, but is 5"],
-    [Odd, 5, "an anonymous closure: 'scope' must be an object, but is 5"],
+    [
+      anonymous,
+      [named],
+      "an anonymous closure: 'scope' must be an object such as { name }, but is [object Array]",
+    ],
+    [named, 5, "closure \"named\": 'scope' must be an object such as { name }, but is 5"],
+    [Odd, 5, "an anonymous closure: 'scope' must be an object such as { name }, but is 5"],
   ];
   for (const [fn, scope, text] of cases) {
     assertEquals(await refusalOf(() => closure(wrong(fn), wrong(scope))), `Cannot create ${text}`);
