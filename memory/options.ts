@@ -18,11 +18,34 @@ export function checkOptions(call: string, options: unknown, meant: Meant): void
 
 function noOptions(call: string, options: unknown, meant: Meant): TypeError {
   const option = meant[typeof options];
-  const value = ["function", "undefined"].includes(typeof options) ? "fn" : show(options);
+  const value = typeof options === "object" && options !== null
+    ? option
+    : ["function", "undefined"].includes(typeof options)
+    ? "fn"
+    : show(options);
   return new TypeError(
     `Cannot ${call}: 'options' must be an object, but is ${show(options)}` +
       (option === undefined ? "" : `; write { ${option}: ${value} }`),
   );
+}
+
+/**
+ * Refuses an object that is itself what an option is for: a signal, a lock. It would else count as
+ * options that leave out everything.
+ *
+ * @param call What was called, for the error.
+ * @param options What was given; an object.
+ * @param option The option to propose.
+ * @param Class What the option takes.
+ * @throws {TypeError} If it is one of that class.
+ */
+export function checkNoBare(
+  call: string,
+  options: object,
+  option: string,
+  Class: abstract new (...args: never[]) => object,
+): void {
+  if (options instanceof Class) throw noOptions(call, options, { object: option });
 }
 
 /** Names of options, each by itself and by what {@linkcode plainName} leaves of it. */

@@ -1,6 +1,6 @@
 import type { WaitOptions } from "../errors.ts";
 import { hold, release } from "../runtime/mod.ts";
-import { checkOptions, checkSignal } from "./options.ts";
+import { checkNoBare, checkOptions, checkSignal } from "./options.ts";
 import { show } from "./show.ts";
 import { PENDING } from "./wait.ts";
 
@@ -18,9 +18,13 @@ const MEANT = { number: "timeout" };
 export function checkWait(options: WaitOptions | undefined, otherwise = Infinity): number {
   if (options === undefined) return otherwise;
   checkOptions("wait", options, MEANT);
-  const { timeout = otherwise, signal } = options;
+  const { timeout, signal } = options;
+  if (timeout === undefined && signal === undefined) {
+    checkNoBare("wait", options, "signal", AbortSignal);
+    return otherwise;
+  }
   checkSignal("wait", signal);
-  return checkTimeout(timeout);
+  return timeout === undefined ? otherwise : checkTimeout(timeout);
 }
 
 /**

@@ -1,5 +1,11 @@
 import type { PoolBackend } from "../backend.ts";
-import { checkOptions, checkSignal, checkSpelling, spelling } from "../memory/options.ts";
+import {
+  checkNoBare,
+  checkOptions,
+  checkSignal,
+  checkSpelling,
+  spelling,
+} from "../memory/options.ts";
 import { show } from "../memory/show.ts";
 import type { Target } from "../target.ts";
 import type { Transferable } from "../target.ts";
@@ -104,6 +110,7 @@ const CALL_NAMES = spelling("onProgress", "chunkSize", "bufferSize", "callback",
 /** Checks that the options of a call are an object. `verb` is what was called, for errors. */
 export function checkCallOptions(verb: string, options: object): void {
   checkOptions(verb, options, verb.startsWith("apply") ? MEANT_BY_APPLY : MEANT_BY_MAP);
+  checkNoBare(verb, options, "signal", AbortSignal);
   checkSpelling(verb, options, CALL_NAMES);
 }
 

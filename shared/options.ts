@@ -1,6 +1,6 @@
 import { textOf } from "../memory/element.ts";
 import type { CellType } from "../memory/element.ts";
-import { checkOptions } from "../memory/options.ts";
+import { checkNoBare, checkOptions } from "../memory/options.ts";
 import { Lock, RLock } from "../sync.ts";
 
 /** Options of what lies in shared memory. */
@@ -38,6 +38,7 @@ export class AdoptOptions implements SharedOptions {
 /** The lock of the options. */
 export function checkLock(what: string, options: SharedOptions): Lock | RLock | undefined {
   checkOptions(`create ${what}`, options, { boolean: "lock" });
+  checkNoBare(`create ${what}`, options, "lock", Lock);
   const { lock = true } = options;
   if (lock === true) return new RLock();
   if (lock === false) return undefined;

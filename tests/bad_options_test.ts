@@ -7,6 +7,7 @@ import {
   assertFalse,
   assertRejects,
   assertStrictEquals,
+  assertStringIncludes,
   assertThrows,
 } from "@std/assert";
 import {
@@ -124,6 +125,10 @@ const TOLD: [options: unknown, told: string][] = [
   ["100", "Cannot wait: 'options' must be an object, but is \"100\""],
   [false, "Cannot wait: 'options' must be an object, but is false"],
   [() => {}, "Cannot wait: 'options' must be an object, but is function (anonymous)"],
+  [
+    new AbortController().signal,
+    "Cannot wait: 'options' must be an object, but is [object AbortSignal]; write { signal: signal }",
+  ],
   [{ timeout: "5" }, "Cannot wait: 'timeout' must be a number of milliseconds, but is \"5\""],
   [{ timeout: null }, "Cannot wait: 'timeout' must be a number of milliseconds, but is null"],
 ];
@@ -317,6 +322,24 @@ function calls(pool: Pool): Record<string, (options?: never) => unknown> & {
     imapUnordered: (options) => pool.imapUnordered(negate, [1], options).next(),
   };
 }
+
+test("A lock in the place of the options is refused: it would not be used", () => {
+  const told = "'options' must be an object, but is [object Object]; write { lock: lock }";
+  for (const lock of [new Lock(), new RLock()].map(wrong)) {
+    assertThrows(() => new Value("i32", 0, lock), TypeError, `Cannot create Value: ${told}`);
+    assertThrows(() => new SharedArray("i32", 1, lock), TypeError, told);
+    assertThrows(() => new SharedStruct({ n: "i32" }, {}, lock), TypeError, told);
+  }
+});
+
+test("A call of a pool refuses a signal in the place of the options", async () => {
+  const { signal } = new AbortController();
+  const pool = new Pool({ processes: 1 });
+  for (const call of Object.values(calls(pool))) {
+    assertStringIncludes(await refusalOf(() => call(signal as never)), "write { signal: signal }");
+  }
+  await pool[Symbol.asyncDispose]();
+});
 
 test("Process refuses options of a wrong type", async () => {
   const target = () => {};
