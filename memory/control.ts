@@ -121,8 +121,13 @@ export async function interrupted(): Promise<void> {
   }
 }
 
-/** Takes a pid for a process that this one is about to start; it counts as alive from now on. */
+/**
+ * Takes a pid for a process that this one is about to start; it counts as alive from now on.
+ *
+ * Only the living take one: nobody would look for the children of a dead one any more.
+ */
 export function newPid(): number {
+  checkAlive();
   for (;;) {
     const pid = Atomics.add(words, NEXT_PID, 1) + 1;
     if (Atomics.load(words, stateIndex(pid)) === ALIVE) continue;
@@ -178,6 +183,12 @@ export function isGone(pid: number): boolean {
   const dying = Atomics.load(words, slot + DYING);
   if (dying === 0 || Atomics.load(words, slot + PID) !== pid) return true;
   return Math.abs(now31() - dying) >= GRACE_MS;
+}
+
+/** Resolves once an ended process {@linkcode isGone}. Does not keep the event loop alive. */
+export async function gone(pid: number): Promise<void> {
+  const state = stateIndex(pid) + STATE;
+  while (!isGone(pid)) await sleep(words, state, Atomics.load(words, state), GRACE_MS);
 }
 
 function now31(): number {

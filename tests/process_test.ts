@@ -1048,6 +1048,24 @@ test("Process that dies amid the start of another leaves none that seems to live
   await until(() => !isAlive(taken.value), "the end of what was not started");
 });
 
+test("Process that runs on when it has been terminated starts no other", async () => {
+  // No Value: that would be fenced, too.
+  const taken = new Int32Array(new SharedArrayBuffer(4));
+  const urls = ["../memory/control.ts", "../wire/spawn.ts"].map((path) =>
+    import.meta.resolve(path)
+  );
+  const child = start(async () => {
+    const [{ endProcess, ownPid, TERMINATED }, { takePid }] = await Promise.all(
+      urls.map((url) => import(url)),
+    );
+    // As by terminate(), after which a thread of Deno may run on.
+    endProcess(ownPid, TERMINATED, false);
+    taken[0] = takePid("never started");
+  }, { taken, urls });
+  await joined(child);
+  assertEquals([child.exitCode, taken[0]], [-15, 0]);
+});
+
 test("Process may start a closure that it was given", async () => {
   const done = new Event();
   const child = start(() => {

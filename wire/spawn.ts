@@ -18,6 +18,7 @@ import {
   ended,
   endProcess,
   exitCodeOf,
+  gone,
   isAlive,
   livingChildren,
   newPid,
@@ -181,20 +182,26 @@ function start({ record, transfer }: StartRequest): void {
     onExit(code, error) {
       workers.delete(pid);
       // On every orderly way out the worker itself has marked its end, and said why.
-      const gone = runtime.endIsFinal || isAlive(pid);
-      if (endProcess(pid, code, gone) && error !== undefined) {
+      const isFinal = runtime.endIsFinal || isAlive(pid);
+      if (endProcess(pid, code, isFinal) && error !== undefined) {
         console.error(`Process ${record.name} (pid ${pid}) was lost:`, error);
       }
       announceEnd(pid);
       closeLink(pid);
-      // It died between taking a pid and asking for the start.
-      for (const child of livingChildren(pid)) if (!workers.has(child)) dropPid(child);
+      dropUnborn(pid);
+      // A thread that runs on for a moment may be amid taking one.
+      if (!isFinal) void gone(pid).then(() => dropUnborn(pid));
       stopDaemonsLeft();
       resolve();
     },
   });
   if (record.daemon) native.unref();
   workers.set(pid, { native, record, closed: promise });
+}
+
+/** A process has died: it may have been between taking a pid and asking for the start. */
+function dropUnborn(parent: number): void {
+  for (const child of livingChildren(parent)) if (!workers.has(child)) dropPid(child);
 }
 
 /** Stops the daemons whose parents have ended. */

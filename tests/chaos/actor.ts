@@ -12,7 +12,7 @@ import { isAlive, ownPid } from "../../memory/control.ts";
 import type { LockGuard } from "../../sync.ts";
 import { arm, FENCED, leave, park, spin, UNPARKED, violate } from "./dying.ts";
 import { type Field, Ledger } from "./ledger.ts";
-import type { Death, Op } from "./plan.ts";
+import type { Death, Limit, Op } from "./plan.ts";
 import type { Halves, World } from "./world.ts";
 
 type ErrorClass = new (...args: never[]) => Error;
@@ -24,7 +24,7 @@ export const RETURN: unique symbol = Symbol("return");
 export class Fatal extends Error {}
 
 /** A limited wait may take so much longer than its limit, in milliseconds. */
-const LATE_MS = 60_000;
+export const LATE_MS = 60_000;
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -36,7 +36,7 @@ export class Actor {
   readonly #death: Death | undefined;
   #step = 0;
   #dies = false;
-  op!: Op;
+  op: Op = { kind: "look", sync: false, limit: { by: "nothing", ms: 0 }, ms: 0, n: 0 };
 
   constructor(world: World, id: number, death?: Death) {
     this.world = world;
@@ -98,7 +98,17 @@ export class Actor {
     async: (options: WaitOptions) => Promise<T>,
     ...allowed: ErrorClass[]
   ): Promise<{ value: T } | undefined> {
-    const { sync: blocks, limit: { by, ms } } = this.op;
+    return await this.waitWithin(this.op.limit, sync, async, ...allowed);
+  }
+
+  /** Waits with a limit of its own. */
+  async waitWithin<T>(
+    { by, ms }: Limit,
+    sync: (options: WaitSyncOptions) => T,
+    async: (options: WaitOptions) => Promise<T>,
+    ...allowed: ErrorClass[]
+  ): Promise<{ value: T } | undefined> {
+    const { sync: blocks } = this.op;
     const began = performance.now();
     const controller = new AbortController();
     const reason = new Error("chaos: aborted");

@@ -3,8 +3,10 @@
 import type { LockGuard } from "../../sync.ts";
 import { Actor } from "./actor.ts";
 import { ACTORS, BEGUN, DONE, type Field, ITEMS, Ledger } from "./ledger.ts";
+import { drainParcels } from "./parcels.ts";
+import { halvesOf, PLACE, takePlace } from "./shared.ts";
 import { drain } from "./trade.ts";
-import { type Halves, PERMITS, type World } from "./world.ts";
+import { type Halves, PERMITS, WIDE, type World } from "./world.ts";
 
 type Report = (message: string) => void;
 
@@ -17,7 +19,7 @@ interface Lockable {
 
 async function checkLock(lock: Lockable, halves: Halves | undefined, what: string): Promise<void> {
   const guard = await lock.acquire(TAKEOVER);
-  const [a, b] = halves?.slice() ?? [];
+  const [a, b] = [halves?.at(0), halves?.at(1)];
   guard.release();
   if (!guard.abandoned && a !== b) {
     throw new Error(`${what} is not abandoned, but ${a} is not ${b}`);
@@ -28,16 +30,17 @@ async function checkLock(lock: Lockable, halves: Halves | undefined, what: strin
 }
 
 async function checkLocks(world: World): Promise<void> {
-  const { lock, rlock, condition, array, halves, locked, rwlock } = world;
+  const { lock, rlock, condition, array, struct, halves, locked, rwlock } = world;
   await checkLock(lock, halves.lock, "Lock");
   await checkLock(rlock, halves.rlock, "RLock");
   await checkLock(array.getLock(), array, "SharedArray.getLock()");
+  await checkLock(struct.getLock(), halvesOf(struct), "SharedStruct.getLock()");
   await checkLock(locked.getLock(), undefined, "Value.getLock()");
   await checkLock({ acquire: (o) => rwlock.write(o) }, undefined, "RWLock.write()");
   await checkLock({ acquire: (o) => rwlock.read(o) }, undefined, "RWLock.read()");
   // Not of who has waited, and was not told.
   await checkLock(condition, undefined, "Condition");
-  for (const each of [lock, rlock, array.getLock(), locked.getLock()]) {
+  for (const each of [lock, rlock, array.getLock(), struct.getLock(), locked.getLock()]) {
     if (each.locked()) throw new Error(`${each.constructor.name} is locked`);
   }
 }
@@ -71,11 +74,14 @@ function checkBarrier({ barrier }: World, ledger: Ledger): void {
 }
 
 /** Exact, but for who died between the addition and its announcement. */
-function checkCounters({ counter, locked }: World, ledger: Ledger): void {
+function checkCounters({ counter, locked, wide }: World, ledger: Ledger): void {
+  if (wide.value % WIDE !== 0n) throw new Error(`a Value of 64 bits is ${wide.value}`);
+  const steps = Number(wide.value / WIDE);
   for (
     const [what, value, done, begun] of [
       ["Value.add()", counter.value, ledger.sum("added"), ledger.sum("adding")],
       ["a locked Value", locked.value, ledger.sum("lockedAdded"), ledger.sum("lockedAdding")],
+      ["a Value of 64 bits", steps, ledger.sum("wideAdded"), ledger.sum("wideAdding")],
     ] as const
   ) {
     if (value >= done && value <= done + begun) continue;
@@ -85,10 +91,15 @@ function checkCounters({ counter, locked }: World, ledger: Ledger): void {
 
 async function checkQueue(world: World, ledger: Ledger, number: number): Promise<void> {
   const queue = world.queues[number]!;
-  const dead = ledger.sum(`get${number}` as Field);
   await drain(new Actor(world, 0), number);
   const { size, empty } = { size: queue.qsize(), empty: queue.empty() };
   if (size !== 0 || !empty) throw new Error(`queue ${number} has ${size} items when it is drained`);
+  checkItems(ledger, number);
+}
+
+/** Every item was got once, or is in a dead hand. */
+function checkItems(ledger: Ledger, number: number): void {
+  const dead = ledger.sum(`get${number}` as Field);
   const lost: number[] = [];
   for (let id = 0; id < ACTORS * ITEMS; id++) {
     const { queue: into, state } = ledger.put(id);
@@ -99,6 +110,23 @@ async function checkQueue(world: World, ledger: Ledger, number: number): Promise
   if (lost.length > dead) {
     throw new Error(`queue ${number} lost items ${lost}, but only ${dead} died amid a get`);
   }
+}
+
+function checkPlace(world: World, ledger: Ledger): void {
+  takePlace(new Actor(world, 0), world.place.exchange(0));
+  checkItems(ledger, PLACE);
+}
+
+/** What nobody has taken still lies there; all others were taken once, or are in dead hands. */
+async function checkParcels(world: World, ledger: Ledger): Promise<void> {
+  const left = await drainParcels(world);
+  const size = world.carrier.qsize();
+  if (size !== 0) throw new Error(`the carrier has ${size} parcels when it is drained`);
+  const [given, taken] = [ledger.sum("parcelsGiven"), ledger.sum("parcelsTaken") + left];
+  // Given and not noted, or taken and not noted.
+  const dead = ledger.sum("parcel");
+  if (Math.abs(given - taken) <= dead) return;
+  throw new Error(`${given} parcels were given, ${taken} were taken, ${dead} died amid`);
 }
 
 async function checkJoin({ queues: [, , joinable] }: World): Promise<void> {
@@ -123,6 +151,8 @@ export async function check(world: World, report: Report): Promise<void> {
       for (const number of world.queues.keys()) await checkQueue(world, ledger, number);
       await checkJoin(world);
     },
+    async () => await checkPlace(world, ledger),
+    () => checkParcels(world, ledger),
   ];
   await Promise.all(checks.map(async (each) => {
     try {

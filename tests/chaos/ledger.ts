@@ -19,17 +19,25 @@ const FIELDS = [
   "array",
   "semaphore",
   "bounded",
+  "struct",
   "read",
   "write",
-  // Amid a get from queue
+  // Amid a get from queue; the last is of Value.exchange()
   "get0",
   "get1",
   "get2",
+  "get3",
+  // Amid giving or taking a parcel, parcels given, parcels taken
+  "parcel",
+  "parcelsGiven",
+  "parcelsTaken",
   // Additions begun and not announced, additions announced
   "adding",
   "added",
   "lockedAdding",
   "lockedAdded",
+  "wideAdding",
+  "wideAdded",
   // Amid Barrier.wait, and how often it got which index
   "barrier",
   "index0",
@@ -46,7 +54,10 @@ export const ACTORS = 64;
 /** So many items an actor may put. */
 export const ITEMS = 16;
 
-// States of a put.
+/** So many parcels an actor may send. */
+export const PARCELS = 8;
+
+// States of a put, and of an answer.
 export const BEGUN = 1;
 export const DONE = 2;
 export const REFUSED = 3;
@@ -54,13 +65,22 @@ export const REFUSED = 3;
 const ITEM_WORDS = 2;
 const FIRST_ITEM = ACTORS * FIELDS.length;
 
+// Of each parcel: who holds it, how far the answers by its connection and by its queue have come, and
+// whether its holder has let it go.
+const HOLDER = 0;
+const ANSWERS = { end: 1, queue: 2 } as const;
+const LET_GO = 3;
+const PARCEL_WORDS = 4;
+const FIRST_PARCEL = FIRST_ITEM + ACTORS * ITEMS * ITEM_WORDS;
+const WORDS = FIRST_PARCEL + ACTORS * PARCELS * PARCEL_WORDS;
+
 /** The book of a round. */
 export class Ledger {
   readonly cells: Int32Array;
 
   constructor(
     cells: Int32Array = new Int32Array(
-      new SharedArrayBuffer(4 * (FIRST_ITEM + ACTORS * ITEMS * ITEM_WORDS)),
+      new SharedArrayBuffer(WORDS * Int32Array.BYTES_PER_ELEMENT),
     ),
   ) {
     this.cells = cells;
@@ -87,11 +107,12 @@ export class Ledger {
 
   /** The actors of living processes of which the field is not 0. */
   living(field: Field): number[] {
-    const found: number[] = [];
-    for (let actor = 0; actor < ACTORS; actor++) {
-      if (this.get(actor, field) !== 0 && isAlive(this.get(actor, "pid"))) found.push(actor);
-    }
-    return found;
+    return this.#actors((actor) => this.get(actor, field) !== 0 && this.#isAlive(actor));
+  }
+
+  /** The actors of processes that have ended of which the field is not 0. */
+  dead(field: Field): number[] {
+    return this.#actors((actor) => this.get(actor, field) !== 0 && !this.#isAlive(actor));
   }
 
   /** Notes how far a put has come, and of which queue. */
@@ -113,6 +134,51 @@ export class Ledger {
   /** How often an item was got. */
   got(id: number): number {
     return load(this.cells, FIRST_ITEM + id * ITEM_WORDS + 1);
+  }
+
+  /** Notes which actor has a parcel in its hands; undefined if nobody knows whose those are. */
+  noteHolder(parcel: number, actor: number | undefined): void {
+    store(this.cells, this.#atParcel(parcel) + HOLDER, actor === undefined ? 0 : actor + 1);
+  }
+
+  /** The actor that was the last to have it in its hands; undefined while it is on its way. */
+  holder(parcel: number): number | undefined {
+    const word = load(this.cells, this.#atParcel(parcel) + HOLDER);
+    return word === 0 ? undefined : word - 1;
+  }
+
+  /** Notes that its holder needs it no more. */
+  noteLetGo(parcel: number): void {
+    store(this.cells, this.#atParcel(parcel) + LET_GO, 1);
+  }
+
+  /** Whether its holder needs it no more. */
+  isLetGo(parcel: number): boolean {
+    return load(this.cells, this.#atParcel(parcel) + LET_GO) === 1;
+  }
+
+  /** Notes how far an answer to a parcel has come. */
+  noteAnswer(parcel: number, by: keyof typeof ANSWERS, state: number): void {
+    store(this.cells, this.#atParcel(parcel) + ANSWERS[by], state);
+  }
+
+  /** How far that has come; 0 if there is none. */
+  answer(parcel: number, by: keyof typeof ANSWERS): number {
+    return load(this.cells, this.#atParcel(parcel) + ANSWERS[by]);
+  }
+
+  #isAlive(actor: number): boolean {
+    return isAlive(this.get(actor, "pid"));
+  }
+
+  #actors(isMeant: (actor: number) => boolean): number[] {
+    const found: number[] = [];
+    for (let actor = 0; actor < ACTORS; actor++) if (isMeant(actor)) found.push(actor);
+    return found;
+  }
+
+  #atParcel(parcel: number): number {
+    return FIRST_PARCEL + parcel * PARCEL_WORDS;
   }
 
   #at(actor: number, field: Field): number {

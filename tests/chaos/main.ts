@@ -11,7 +11,7 @@ import process from "node:process";
 import { type RoundSize, runRound } from "./round.ts";
 
 const [first = 1, rounds = 1, minutes = 1, ...size] = process.argv.slice(2).map(Number);
-const [members = 6, mayflies = 14, pool = 0.25] = size;
+const [members = 6, mayflies = 14, pool = 0.4] = size;
 
 /**
  * A runtime starts threads of its own when it needs them, and not before: up to four for its compiler

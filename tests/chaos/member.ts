@@ -6,6 +6,7 @@ import type { Connection } from "../../queue.ts";
 import { closure, task } from "../../target.ts";
 import { Actor, RETURN } from "./actor.ts";
 import { disarm } from "./dying.ts";
+import { runInnerPool } from "./inner_pools.ts";
 import { operate } from "./ops.ts";
 import type { Op, Plan } from "./plan.ts";
 import type { World } from "./world.ts";
@@ -48,6 +49,7 @@ async function run(actor: Actor, ops: Op[], plan: Plan, end: Connection | null):
     }
     if (op.kind === "killChild") { for (const each of children) each.kill(); }
     if (op.kind === "stillborn") stillborn(actor, op.n);
+    if (op.kind === "pool") await runInnerPool(actor);
   }
 }
 

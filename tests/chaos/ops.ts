@@ -5,8 +5,11 @@ import { type Connection, wait } from "../../queue.ts";
 import type { Lock, Semaphore } from "../../sync.ts";
 import type { Actor } from "./actor.ts";
 import type { Field } from "./ledger.ts";
+import { sendParcel, takeParcel } from "./parcels.ts";
 import type { OpKind } from "./plan.ts";
-import { addOne, get, put, talk } from "./trade.ts";
+import { addWide, changeStruct, lookAtStruct, swap } from "./shared.ts";
+import { talk } from "./talk.ts";
+import { addOne, get, put } from "./trade.ts";
 import { type Halves, PERMITS } from "./world.ts";
 
 type Operation = (actor: Actor) => Promise<void>;
@@ -153,6 +156,14 @@ const OPERATIONS: Partial<Record<OpKind, Operation>> = {
     for (let i = 0; i < 20; i++) addOne(actor, actor.world.counter);
     await actor.dieIfTime();
   },
+
+  struct: changeStruct,
+  lookAtStruct,
+  addWide,
+  swap,
+
+  parcel: sendParcel,
+  takeParcel,
 
   async lockedAdd(actor) {
     const { world: { locked }, ledger, id } = actor;

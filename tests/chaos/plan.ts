@@ -31,11 +31,39 @@ const SHARED_OPS = [
   "look",
   "refusedPut",
   "add",
+  "addWide",
+  "lookAtStruct",
+  "swap",
+  "swap",
   "select",
 ] as const;
 
 // What a process holds, or counts, as a whole: not for two strands of one.
-const OWNED_OPS = ["rlock", "rlock", "array", "wait", "wait", "notify", "lockedAdd"] as const;
+const OWNED_OPS = [
+  "rlock",
+  "rlock",
+  "array",
+  "wait",
+  "wait",
+  "notify",
+  "lockedAdd",
+  "struct",
+  "struct",
+  "parcel",
+  "parcel",
+  "takeParcel",
+  "takeParcel",
+] as const;
+
+// What half of the operations of a round are about; of most rounds nothing: these meet too seldom by chance.
+const THEMES: readonly (readonly OpKind[])[] = [
+  [],
+  [],
+  [],
+  ["parcel", "takeParcel"],
+  ["parcel", "takeParcel"],
+  ["struct", "lookAtStruct", "add", "addWide", "addWide", "swap"],
+];
 
 /** What an operation is about. */
 export type OpKind =
@@ -45,6 +73,7 @@ export type OpKind =
   | "child"
   | "killChild"
   | "stillborn"
+  | "pool"
   | "reset";
 
 /** One operation. */
@@ -88,10 +117,12 @@ export interface Plan {
 /** Makes the plans of a round. */
 export class Planner {
   readonly #random: Random;
+  readonly #theme: readonly OpKind[];
   #actors = 0;
 
   constructor(random: Random) {
     this.#random = random;
+    this.#theme = random.pick(THEMES);
   }
 
   /** The main process's own part: it never blocks, and lives. */
@@ -127,6 +158,7 @@ export class Planner {
       if (random.chance(0.5)) first.push({ ...this.#op("killChild", false), n: 0 });
     }
     if (random.chance(0.3)) first.splice(random.below(4), 0, this.#op("stillborn", false));
+    if (random.chance(0.15)) first.splice(random.below(4), 0, this.#op("pool", false));
     if (pipe) {
       for (let i = 0; i < 6; i++) {
         first.splice(random.below(first.length), 0, this.#op("pipe", many === 1));
@@ -145,7 +177,11 @@ export class Planner {
 
   #strand(length: number, mayBlock: boolean, first: boolean): Op[] {
     const kinds: readonly OpKind[] = first ? [...SHARED_OPS, ...OWNED_OPS] : SHARED_OPS;
-    return Array.from({ length }, () => this.#op(this.#random.pick(kinds), mayBlock));
+    const random = this.#random;
+    return Array.from({ length }, () => {
+      const isThemed = first && this.#theme.length > 0 && random.chance(0.5);
+      return this.#op(random.pick(isThemed ? this.#theme : kinds), mayBlock);
+    });
   }
 
   #op(kind: OpKind, mayBlock: boolean): Op {

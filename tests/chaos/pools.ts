@@ -4,24 +4,12 @@ import { ClosedError, EncodingError, ProcessLostError, TimeoutError } from "../.
 import { Pool, type TaskOptions } from "../../pool.ts";
 import { SharedArray } from "../../shared.ts";
 import type { Lock } from "../../sync.ts";
+import { type Call, SETTLE_MS, settled, show } from "./calls.ts";
 import { STEPPED } from "./dying.ts";
+import { iterate, MANY_ITEMS } from "./iterations.ts";
+import { lendPipe } from "./lending.ts";
 import { arm, die, dieWith, fail, hang, square, uncloneable } from "./pool_tasks.ts";
 import type { Random } from "./random.ts";
-
-/** What came of a call. */
-interface Settled {
-  value?: unknown;
-  error?: unknown;
-}
-
-/** A call, and what is wrong with what came of it; undefined if nothing is. */
-interface Call {
-  what: string;
-  promise: Promise<unknown>;
-  judge: (settled: Settled) => boolean;
-}
-
-const SETTLE_MS = 60_000;
 
 const KINDS = [
   "square",
@@ -36,28 +24,48 @@ const KINDS = [
   "grace",
   "uncloneable",
   "unsendable",
+  "iterate",
+  "iterate",
+  "iterate",
+  "lend",
+  "lend",
   "arm",
   "arm",
 ] as const;
+
+/** How much happens in a pool. */
+export interface PoolSize {
+  /** So many calls at least, and fewer than so many more. */
+  least: number;
+  more: number;
+  /** Whether it may be left open, with all that it was given. */
+  mayLeave: boolean;
+}
+
+/** Places for notes of what has run: enough for a pool whose calls are all long iterations. */
+const PLACES = 16 * MANY_ITEMS;
 
 /** A pool at work. */
 export class PoolRound {
   readonly #random: Random;
   readonly #report: (message: string) => void;
   readonly #lock: Lock;
-  readonly #runs = new SharedArray("i32", 200, { lock: false });
+  readonly #runs = new SharedArray("i32", PLACES, { lock: false });
   readonly #pool: Pool;
-  readonly #terminates: boolean;
+  readonly #size: PoolSize;
+  readonly #end: "close" | "terminate" | "leave";
   #places = 0;
   #armed = 0;
   /** Calls that were lost with a worker that was armed by another call. */
   #lost = 0;
 
-  constructor(random: Random, lock: Lock, report: (message: string) => void) {
+  constructor(random: Random, lock: Lock, report: (message: string) => void, size: PoolSize) {
     this.#random = random;
     this.#lock = lock;
     this.#report = report;
-    this.#terminates = random.chance(0.3);
+    this.#size = size;
+    this.#end = random.chance(0.3) ? "terminate" : "close";
+    if (size.mayLeave && random.chance(0.4)) this.#end = "leave";
     const maxTasksPerChild = random.pick([undefined, undefined, 3]);
     const processes = 1 + random.below(3);
     this.#pool = new Pool(
@@ -65,16 +73,22 @@ export class PoolRound {
     );
   }
 
-  /** Calls, ends the pool, and judges. */
-  async run(): Promise<void> {
+  /**
+   * Calls, ends the pool, and judges.
+   *
+   * @param amid Called when all calls have been made.
+   */
+  async run(amid?: () => Promise<void>): Promise<void> {
     const calls: Call[] = [];
-    for (let i = 6 + this.#random.below(8); i > 0; i--) {
+    for (let i = this.#size.least + this.#random.below(this.#size.more); i > 0; i--) {
       calls.push(this.#call(this.#random.pick(KINDS)));
       // Whatever comes of it is looked at below.
       calls.at(-1)!.promise.catch(() => {});
     }
+    await amid?.();
     const pool = this.#pool;
-    if (this.#terminates) {
+    if (this.#end === "leave") return;
+    if (this.#end === "terminate") {
       await new Promise((resolve) => setTimeout(resolve, this.#random.below(300)));
       void pool.terminate();
     } else {
@@ -87,27 +101,24 @@ export class PoolRound {
     }
     const { queued, running } = pool.stats();
     if (queued + running > 0) this.#report(`the pool has ${queued} + ${running} tasks left`);
-    const most = Math.max(...this.#runs);
-    if (most > 1) this.#report(`a task ran ${most} times`);
+    const twice = this.#runs.slice().filter((runs) => runs > 1);
+    if (twice.length > 0) this.#report(`tasks ran more than once: ${twice}`);
   }
 
-  async #judge({ what, promise, judge }: Call): Promise<void> {
-    let timer;
-    const late = new Promise<"late">((resolve) => timer = setTimeout(resolve, SETTLE_MS, "late"));
-    const settled: Promise<Settled> = promise.then((value) => ({ value }), (error) => ({ error }));
-    const found = await Promise.race([settled, late]);
-    clearTimeout(timer);
+  async #judge({ what, promise, judge, wrong }: Call): Promise<void> {
+    const found = await settled(promise);
     if (found === "late") return this.#report(`pool task ${what} does not settle`);
-    if (judge(found)) return;
     const { error } = found;
-    if (this.#terminates && error instanceof ClosedError) return;
+    const words = wrong?.();
+    if (words !== undefined) this.#report(`pool task ${what}: ${words}; it came to ${show(found)}`);
+    if (judge(found)) return;
+    if (this.#end === "terminate" && error instanceof ClosedError) return;
     // Its worker had been armed by another task.
     if (error instanceof ProcessLostError && error.exitCode === STEPPED) {
       this.#lost++;
       return;
     }
-    const text = error instanceof Error ? error.stack : JSON.stringify(found);
-    this.#report(`pool task ${what} came to ${text}`);
+    this.#report(`pool task ${what} came to ${show(found)}`);
   }
 
   #call(kind: typeof KINDS[number]): Call {
@@ -173,6 +184,10 @@ export class PoolRound {
           promise: pool.apply(hang, [(() => {}) as never]),
           judge: ({ error }) => error instanceof EncodingError,
         };
+      case "iterate":
+        return iterate(pool, random, runs, () => this.#places++);
+      case "lend":
+        return lendPipe(pool, n);
       case "arm":
         this.#armed++;
         return {

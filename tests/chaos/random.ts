@@ -6,6 +6,14 @@ export class Random {
     this.#state = seed >>> 0;
   }
 
+  /**
+   * Others, which follow from these. For what runs at once with something else: what it draws does not
+   * depend on how far the other is.
+   */
+  fork(): Random {
+    return new Random(this.below(2 ** 32));
+  }
+
   /** From 0 up to 1, which never comes. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;

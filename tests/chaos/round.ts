@@ -11,12 +11,14 @@ import { activeChildren } from "../../process.ts";
 import { type Connection, Pipe } from "../../queue.ts";
 import { stop } from "../../wire/spawn.ts";
 import { check } from "./check.ts";
-import { STEPPED, UNPARKED } from "./dying.ts";
+import { type Courier, startCouriers } from "./couriers.ts";
+import { judgeExits } from "./exits.ts";
+import { runInitialized } from "./initializers.ts";
 import { Ledger } from "./ledger.ts";
 import { type Mayfly, startMayflies, startUnsendable } from "./mayflies.ts";
 import { describe, type Member, member } from "./member.ts";
 import { type Plan, Planner } from "./plan.ts";
-import { PoolRound } from "./pools.ts";
+import { PoolRound, type PoolSize } from "./pools.ts";
 import { Random } from "./random.ts";
 import { makeWorld, type World } from "./world.ts";
 
@@ -35,6 +37,12 @@ export interface RoundSize {
   /** How often there is a pool. */
   pool: number;
 }
+
+/** How much happens in the pool of a round, which is always ended. */
+const POOL_SIZE: PoolSize = { least: 6, more: 8, mayLeave: false };
+
+/** So many of those that live for a moment are couriers, at least one. */
+const COURIERS = 1 / 7;
 
 /** Whatever must come has come by then. */
 const DEADLINE_MS = 60_000;
@@ -73,6 +81,7 @@ class Round {
   readonly #members: Member[] = [];
   readonly #toStop = new Map<Plan, Member>();
   #mayflies: Mayfly[] = [];
+  #couriers: Courier[] = [];
 
   constructor(seed: number, size: RoundSize) {
     this.#random = new Random(seed);
@@ -93,12 +102,17 @@ class Round {
       const plan = planner.member(3, i < 2);
       if (plan !== undefined) this.#start(plan, ends[i] ?? null);
     }
-    this.#mayflies = startMayflies(random, this.#world, this.#size.mayflies);
+    const couriers = Math.ceil(this.#size.mayflies * COURIERS);
+    this.#mayflies = startMayflies(random, this.#world, this.#size.mayflies - couriers);
+    this.#couriers = startCouriers(random, couriers, this.#report);
     const unsendable = startUnsendable(this.#world);
     if (unsendable !== undefined) this.#report(unsendable);
-    const pool = random.chance(this.#size.pool)
-      ? new PoolRound(random, this.#world.lock, this.#report).run()
-      : undefined;
+    const pools: Promise<void>[] = [];
+    if (random.chance(this.#size.pool)) {
+      pools.push(new PoolRound(random.fork(), this.#world.lock, this.#report, POOL_SIZE).run());
+    }
+    if (random.chance(this.#size.pool / 2)) pools.push(runInitialized(random.fork(), this.#report));
+    const lifeMs = random.pick([50, 200, 400]);
     const ownPart = member(this.#world, own, null).catch((error) =>
       this.#report(`in the main process: ${(error as Error).stack}`)
     );
@@ -107,12 +121,13 @@ class Round {
     await until(
       () => this.#plans.every((plan, i) => begun(plan) || !this.#members[i]!.isAlive()),
     );
-    await until(() => this.#living().length === 0, random.pick([50, 200, 400]));
+    await until(() => this.#living().length === 0, lifeMs);
     await this.#close();
-    await pool;
+    await Promise.all(pools);
+    await Promise.all(this.#couriers.map(({ done }) => done));
     await this.#end(ownPart);
     clearInterval(tending);
-    this.#judgeExits();
+    judgeExits(this.#plans, this.#mayflies, this.#ledger, this.#report);
     if (this.#violations.length === 0) await check(this.#world, this.#report);
   }
 
@@ -163,9 +178,9 @@ class Round {
 
   /** Whoever waits for ever gets what it waits for. */
   async #close(): Promise<void> {
-    const { closing, condition, queues, barrier, halves } = this.#world;
+    const { closing, condition, queues, carrier, barrier, halves } = this.#world;
     closing.set();
-    for (const queue of queues) queue.close();
+    for (const queue of [...queues, carrier]) queue.close();
     barrier.abort();
     try {
       const guard = await condition.acquire({ timeout: DEADLINE_MS });
@@ -190,7 +205,8 @@ class Round {
     if (!await until(() => activeChildren().length === 0)) {
       this.#report(`activeChildren() has ${activeChildren().map(({ name }) => name)}`);
     }
-    await Promise.all([...this.#members, ...this.#mayflies.map(({ process }) => process)]
+    const others = [...this.#mayflies, ...this.#couriers].map(({ process }) => process);
+    await Promise.all([...this.#members, ...others]
       .map(async (process) => {
         if (await process.join({ timeout: DEADLINE_MS })) return;
         this.#report(`${process.name} cannot be joined`);
@@ -212,30 +228,5 @@ class Round {
     return ledger.living("pid").map((actor) =>
       `actor ${actor} (pid ${ledger.get(actor, "pid")}): ${kinds.get(actor)}`
     ).join("; ");
-  }
-
-  #judgeExits(): void {
-    for (const { kind, process, code } of this.#mayflies) {
-      const { exitCode } = process;
-      // One that is stopped may have been faster, also where it was stopped right after its start: on
-      // Deno the start takes the starter longer than the started.
-      if (exitCode === code || (code < 0 && exitCode === 0)) continue;
-      this.#report(`a process that should ${kind} ended with ${exitCode} instead of ${code}`);
-    }
-    for (const plan of this.#plans) this.#judge(plan, []);
-  }
-
-  #judge({ actor, death, stopped, daemon, children }: Plan, more: number[]): void {
-    const pid = this.#ledger.get(actor, "pid");
-    const codes = [0, ...more];
-    if (death.way === "exit") codes.push(death.code);
-    if (["throw", "reject", "timer"].includes(death.way)) codes.push(1);
-    if (death.way === "step") codes.push(STEPPED);
-    if (death.way === "park") codes.push(UNPARKED, -9);
-    if (stopped?.how === "kill") codes.push(-9);
-    if (stopped?.how === "terminate" || daemon) codes.push(-15);
-    const code = pid === 0 ? 0 : exitCodeOf(pid);
-    if (!codes.includes(code!)) this.#report(`actor ${actor} ended with ${code}, not ${codes}`);
-    for (const child of children) this.#judge(child, [-9]);
   }
 }

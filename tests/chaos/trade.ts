@@ -1,7 +1,7 @@
-/** What actors put into queues and pipes, and get out of them. */
+/** What actors put into queues, and get out of them. */
 
 import { ClosedError, QueueEmptyError, QueueFullError } from "../../errors.ts";
-import type { Connection, JoinableQueue } from "../../queue.ts";
+import type { JoinableQueue } from "../../queue.ts";
 import type { Value } from "../../shared.ts";
 import type { Actor } from "./actor.ts";
 import { BEGUN, DONE, type Field, ITEMS, REFUSED } from "./ledger.ts";
@@ -12,14 +12,12 @@ interface Trade {
   puts: number;
   /** The last item got, by queue and producer. */
   last: Map<string, number>;
-  sent: number;
-  received: number;
 }
 
 const trades = new WeakMap<Actor, Trade>();
 
 function tradeOf(actor: Actor): Trade {
-  const trade = trades.get(actor) ?? { puts: 0, last: new Map(), sent: 0, received: 0 };
+  const trade = trades.get(actor) ?? { puts: 0, last: new Map() };
   trades.set(actor, trade);
   return trade;
 }
@@ -47,16 +45,23 @@ export function addOne(actor: Actor, counter: Value<"i32">): void {
   ledger.add(id, "adding", -1);
 }
 
+/** Notes that the next item of the actor is about to be put. Returns its number, if there is one left. */
+export function beginItem(actor: Actor, queue: number): number | undefined {
+  const trade = tradeOf(actor);
+  if (trade.puts === ITEMS) return undefined;
+  const id = actor.id * ITEMS + trade.puts++;
+  actor.ledger.notePut(id, queue, BEGUN);
+  return id;
+}
+
 /** Puts the next item. */
 export async function put(actor: Actor): Promise<void> {
   const { ledger, world, op } = actor;
-  const trade = tradeOf(actor);
-  if (trade.puts === ITEMS) return;
-  const id = actor.id * ITEMS + trade.puts++;
   const number = op.n % 3;
+  const id = beginItem(actor, number);
+  if (id === undefined) return;
   const queue = world.queues[number]!;
   const item = makeItem(id, op.n, world.counter);
-  ledger.notePut(id, number, BEGUN);
   const done = op.n % 11 === 0
     ? await now(actor, () => queue.putNowait(item), QueueFullError)
     : await actor.wait((o) => queue.putSync(item, o), (o) => queue.put(item, o), ClosedError);
@@ -97,11 +102,16 @@ export async function get(actor: Actor): Promise<void> {
 
 function note(actor: Actor, queue: number, item: Item): void {
   checkItem(actor, item);
-  const before = actor.ledger.noteGot(item.id);
-  const { queue: put, state } = actor.ledger.put(item.id);
-  if (before > 0) actor.violate(`item ${item.id} was got ${before + 1} times`);
-  if (put !== queue) actor.violate(`item ${item.id} was put into queue ${put}, not ${queue}`);
-  if (state === 0 || state === REFUSED) actor.violate(`got item ${item.id}, which was not put`);
+  noteGot(actor, queue, item.id);
+}
+
+/** Notes that an item was got from a queue, where it must have been put, and got by nobody else. */
+export function noteGot(actor: Actor, queue: number, id: number): void {
+  const before = actor.ledger.noteGot(id);
+  const { queue: put, state } = actor.ledger.put(id);
+  if (before > 0) actor.violate(`item ${id} was got ${before + 1} times`);
+  if (put !== queue) actor.violate(`item ${id} was put into queue ${put}, not ${queue}`);
+  if (state === 0 || state === REFUSED) actor.violate(`got item ${id}, which was not put`);
 }
 
 /** Takes what is left in a closed queue. Returns how many items that were. */
@@ -116,19 +126,4 @@ export async function drain(actor: Actor, number: number): Promise<number> {
     }
     if (number === 2) (queue as JoinableQueue).taskDone();
   }
-}
-
-/** Sends, or receives, through an end of a pipe. */
-export async function talk(actor: Actor, end: Connection): Promise<void> {
-  const trade = tradeOf(actor);
-  if (end.writable) {
-    const message = { n: ++trade.sent, body: new Uint8Array(actor.op.n * 4) };
-    await actor.wait((o) => end.sendSync(message, o), (o) => end.send(message, o), ClosedError);
-    return;
-  }
-  const got = await actor.wait((o) => end.recvSync(o), (o) => end.recv(o), ClosedError);
-  if (got === undefined) return;
-  const { n } = got.value as { n: number };
-  if (n <= trade.received) actor.violate(`received ${n} after ${trade.received}`);
-  trade.received = n;
 }

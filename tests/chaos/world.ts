@@ -1,7 +1,7 @@
 /** What the members of a round share. */
 
-import { JoinableQueue, Queue, SimpleQueue } from "../../queue.ts";
-import { SharedArray, Value } from "../../shared.ts";
+import { type Connection, JoinableQueue, Queue, SimpleQueue } from "../../queue.ts";
+import { SharedArray, SharedStruct, Value } from "../../shared.ts";
 import {
   Barrier,
   BoundedSemaphore,
@@ -24,8 +24,28 @@ export interface Item {
   cargo?: Value<"i32">;
 }
 
+/** What lets its receiver answer to its sender: it must not be lost with who has it in its hands. */
+export interface Parcel {
+  id: number;
+  end: Connection;
+  queue: Queue<number>;
+  /** Owned by who has the parcel in its hands. */
+  lock: Lock;
+}
+
 /** Two numbers that are equal whenever nobody is inside of what protects them. */
-export type Halves = SharedArray<"i32">;
+export interface Halves {
+  at(index: number): number;
+  set(index: number, value: number): void;
+}
+
+const SCHEMA = { first: "i32", wide: "i64", real: "f64", second: "i32" } as const;
+
+/** A record, each of whose fields follows from any other, whenever nobody is inside of its lock. */
+export type Struct = SharedStruct<typeof SCHEMA>;
+
+/** What is added to {@linkcode World.wide} at a time: both of its words must change together. */
+export const WIDE = 2n ** 32n + 1n;
 
 /** All that is shared. */
 export interface World {
@@ -35,9 +55,10 @@ export interface World {
   rlock: RLock;
   condition: Condition;
   /** Protected by its own lock. */
-  array: Halves;
+  array: SharedArray<"i32">;
+  struct: Struct;
   /** Protected by the lock of that name. */
-  halves: { lock: Halves; rlock: Halves; condition: Halves };
+  halves: { lock: Halves; rlock: Halves; condition: SharedArray<"i32"> };
   semaphore: Semaphore;
   bounded: BoundedSemaphore;
   rwlock: RWLock;
@@ -47,7 +68,11 @@ export interface World {
   closing: Event;
   counter: Value<"i32">;
   locked: Value<"i32">;
+  wide: Value<"i64">;
+  /** The number of an item plus 1, or 0: whoever puts another one here takes it. */
+  place: Value<"i32">;
   queues: Queue<Item>[];
+  carrier: Queue<Parcel>;
 }
 
 /** The permits of {@linkcode World.semaphore}, and of {@linkcode World.bounded}. */
@@ -64,6 +89,7 @@ export function makeWorld(random: Random): World {
     rlock: new RLock(),
     condition: new Condition(random.chance(0.5) ? new RLock() : new Lock()),
     array: new SharedArray("i32", 2),
+    struct: new SharedStruct(SCHEMA),
     halves: { lock: halves(), rlock: halves(), condition: halves() },
     semaphore: new Semaphore(PERMITS.semaphore),
     bounded: new BoundedSemaphore(PERMITS.bounded),
@@ -73,6 +99,9 @@ export function makeWorld(random: Random): World {
     closing: new Event(),
     counter: new Value("i32"),
     locked: new Value("i32"),
+    wide: new Value("i64"),
+    place: new Value("i32"),
     queues: [new Queue(options()), new SimpleQueue(options()), new JoinableQueue(options())],
+    carrier: new Queue(options()),
   };
 }
