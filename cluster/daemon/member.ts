@@ -19,7 +19,7 @@ import type { Redis } from "ioredis";
 import { decodeValue, encodeError, encodeValue } from "@multiprocessing/core/backend";
 import { Pool } from "@multiprocessing/core/pool";
 import { fromBase64, hostName } from "../runtime/host.ts";
-import { clearTimeout, setTimeout } from "../runtime/timers.ts";
+import { clearTimeout, setTimeout, within } from "../runtime/timers.ts";
 import { Gone, Parcels } from "../wire/bytes.ts";
 import type { ChunkResult, JobData, JobResult, PoolRecord } from "../wire/messages.ts";
 import type { Names } from "../wire/names.ts";
@@ -97,7 +97,7 @@ export class Member {
   /** Takes no more jobs, finishes those that are here, and gives back what has not ended in time, in ms. */
   async stop(grace: number): Promise<void> {
     const finished = this.#worker.close();
-    const timer = setTimeout(() => this.giveBack(), Math.min(grace, 2 ** 31 - 1));
+    const timer = setTimeout(() => this.giveBack(), within(grace));
     await finished;
     clearTimeout(timer);
     await this.#endLocal();

@@ -129,6 +129,42 @@ redisTest("Lock is renewed while it is held, for many times its lease", async (o
   await guard.release();
 });
 
+redisTest("Lock is renewed though Redis could not write for a while", async (on) => {
+  const guard = await new Lock(on.connect(), "a", { lease: 6_000 }).acquire();
+  await on.client.config("SET", "min-replicas-to-write", "1");
+  const refusals = async () => /NOREPLICAS/.test(await on.client.info("errorstats"));
+  while (!await refusals()) await sleep(20);
+  await on.client.config("SET", "min-replicas-to-write", "0");
+  await sleep(6_000);
+  assertFalse(guard.lost.aborted);
+  await guard.release();
+});
+
+redisTest("Lock is renewed though Redis was away for longer than `patience`", async (on) => {
+  const guard = await new Lock(on.connect({ patience: 300 }), "a", { lease: 6_000 }).acquire();
+  await on.kill();
+  // The first renewal comes after 2 s.
+  await sleep(2_800);
+  await on.restart();
+  await sleep(4_500);
+  assertFalse(guard.lost.aborted);
+  await guard.release();
+}, { aof: true });
+
+redisTest("Lock can have a lease of months", async (on) => {
+  const guard = await new Lock(on.connect(), "a", { lease: 100 * 86_400_000 }).acquire();
+  const commands = async () => {
+    const stats = await on.client.info("stats");
+    return Number(/total_commands_processed:(\d+)/.exec(stats)![1]);
+  };
+  const before = await commands();
+  await sleep(500);
+  // It would be renewed all the time.
+  assertLess(await commands() - before, 20);
+  assertFalse(guard.lost.aborted);
+  await guard.release();
+});
+
 redisTest("Lock.release() takes it from whoever holds it, who hears of it", async (on) => {
   const connection = on.connect();
   const lock = new Lock(connection, "a", { lease: 300 });

@@ -1,5 +1,5 @@
 import { ProcessError } from "@multiprocessing/core/errors";
-import { clearTimeout, setTimeout } from "../runtime/timers.ts";
+import { clearTimeout, setTimeout, within } from "../runtime/timers.ts";
 import type { RedisConnection } from "./connection.ts";
 import type { Script } from "./scripts.ts";
 
@@ -8,6 +8,12 @@ export const DEFAULT_LEASE = 10_000;
 
 /** Shorter ones lapse by a pause of the garbage collector. */
 export const MIN_LEASE = 100;
+
+/** It is renewed when such a part of it is over. */
+const RENEWAL = 1 / 3;
+
+/** A renewal that has failed is tried again after such a part of it. */
+const RETRY = 1 / 20;
 
 /** What a lease is on. */
 export interface Leased {
@@ -59,7 +65,7 @@ export class Lease {
     this.#owner = owner;
     this.#length = length;
     this.#until = since + length;
-    this.#schedule();
+    this.#schedule(RENEWAL);
   }
 
   /** Aborts when it is lost; looks at the clock, should timers be late. */
@@ -85,11 +91,12 @@ export class Lease {
     throw aborted ? this.#lost.signal.reason : lostError(what, this.#length);
   }
 
-  #schedule(): void {
+  /** Renews it after a part of its length. */
+  #schedule(part: number): void {
     this.#stop();
-    this.#end = setTimeout(() => this.lost, Math.max(0, this.#until - performance.now()));
+    this.#end = setTimeout(() => this.lost, within(this.#until - performance.now()));
     this.#end.unref();
-    this.#renewal = setTimeout(() => void this.#renew(), this.#length / 3);
+    this.#renewal = setTimeout(() => void this.#renew(), within(this.#length * part));
     this.#renewal.unref();
   }
 
@@ -100,12 +107,13 @@ export class Lease {
     try {
       renewed = await this.#connection.run(renew, keys, [this.#owner, this.#length]);
     } catch {
-      return; // Redis cannot be reached: the lease runs out.
+      // Redis cannot be reached, or cannot write; as long as the lease lasts, that may pass.
     }
     if (this.#released || this.#lost.signal.aborted) return;
+    if (renewed === undefined) return this.#schedule(RETRY);
     if (renewed !== 1) return this.#lose();
     this.#until = since + this.#length;
-    this.#schedule();
+    this.#schedule(RENEWAL);
   }
 
   #lose(): void {
