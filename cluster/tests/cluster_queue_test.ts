@@ -6,6 +6,7 @@ import {
   assertEquals,
   assertFalse,
   assertGreater,
+  assertInstanceOf,
   assertLess,
   assertLessOrEqual,
   assertRejects,
@@ -81,6 +82,30 @@ redisTest("Queue.get() waits while the queue is empty", async (on) => {
   await assertRejects(() => aborted, Error, "enough");
   await new Queue(on.connect(), "q").put("a");
   assertEquals(await waiting, "a");
+});
+
+redisTest("Queue.putNowait() and getNowait() take all that there is, many at once", async (on) => {
+  const queue = new Queue(on.connect(), "q", { maxSize: 100 });
+  const all = Array.from({ length: 110 }, (_, i) => i);
+  const puts = await Promise.allSettled(all.map((i) => queue.putNowait(i)));
+  assertEquals(puts.filter(({ status }) => status === "fulfilled").length, 100);
+  const gets = await Promise.allSettled(all.map(() => queue.getNowait()));
+  const got = gets.flatMap((get) => get.status === "fulfilled" ? [get.value] : []);
+  assertEquals(got, all.slice(0, 100));
+  for (const { reason } of puts.slice(100) as PromiseRejectedResult[]) {
+    assertInstanceOf(reason, QueueFullError);
+  }
+  for (const { reason } of gets.slice(100) as PromiseRejectedResult[]) {
+    assertInstanceOf(reason, QueueEmptyError);
+  }
+});
+
+redisTest("Queue.putNowait() and getNowait() take large items, some at once", async (on) => {
+  const queue = new Queue<Uint8Array>(on.connect(), "q");
+  const all = [1, 2, 3, 4];
+  await Promise.all(all.map((n) => queue.putNowait(new Uint8Array(5_000_000).fill(n))));
+  const got = await Promise.all(all.map(() => queue.getNowait()));
+  assertEquals(got.map(([n]) => n), all);
 });
 
 redisTest("Queue wakes at once who waits for an item, and who waits for room", async (on) => {

@@ -52,6 +52,12 @@ redisTest("Semaphore.acquire() that is aborted has taken nothing", async (on) =>
   assertEquals(await semaphore.getValue(), 1);
 });
 
+redisTest("Semaphore.tryAcquire() takes each permit that is free, many at once", async (on) => {
+  const semaphore = new Semaphore(on.connect(), "s", { value: 4 });
+  const guards = await Promise.all(Array.from({ length: 6 }, () => semaphore.tryAcquire()));
+  assertEquals(guards.map((guard) => guard !== null), [true, true, true, true, false, false]);
+});
+
 redisTest("Semaphore.acquire() wakes at once when a permit comes back", async (on) => {
   const semaphore = new Semaphore(on.connect(), "s");
   let held: LeaseGuard;

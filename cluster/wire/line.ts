@@ -1,6 +1,6 @@
 import { checkWait } from "@multiprocessing/core/backend";
 import type { WaitOptions } from "@multiprocessing/core/errors";
-import { clearTimeout, setTimeout } from "../runtime/timers.ts";
+import { clearTimeout, LONGEST, setTimeout } from "../runtime/timers.ts";
 import type { RedisConnection } from "./connection.ts";
 
 /** What a wait gives whose time is over. */
@@ -10,7 +10,10 @@ export const PENDING: unique symbol = Symbol("pending");
 export interface Outcome<R> {
   /** For as many of those who asked, from the first on; the others wait. */
   served: R[];
-  /** Look again after so many milliseconds, even if nobody says that something has changed. */
+  /**
+   * Look again after so many milliseconds, even if nobody says that something has changed; 0: at once,
+   * because nobody was turned away.
+   */
   again?: number;
 }
 
@@ -102,7 +105,7 @@ export class Line<A, R> {
         reject,
       };
       signal?.addEventListener("abort", abort, { once: true });
-      if (timeout > 0 && timeout < 2 ** 31) {
+      if (timeout > 0 && timeout <= LONGEST) {
         entry.timer = setTimeout(() => this.#end(entry, () => resolve(PENDING)), timeout);
       }
       this.#entries.push(entry);
@@ -157,7 +160,7 @@ export class Line<A, R> {
     this.#linger.unref();
   }
 
-  /** Asks once, for the first ones. Returns how long to sleep then, undefined if all were served. */
+  /** Asks once, for the first ones. Returns how long to sleep then, undefined if none was turned away. */
   async #round(): Promise<number | undefined> {
     const present = [...this.#entries];
     const asked = present.slice(0, this.#service.atOnce);
@@ -172,6 +175,7 @@ export class Line<A, R> {
       return undefined;
     }
     const { served, again = LOOK_AGAIN } = outcome;
+    const turnedAway = served.length < asked.length && again > 0;
     const over = new Set(asked.slice(0, served.length));
     asked.forEach((entry, index) => {
       entry.asked = false;
@@ -186,14 +190,14 @@ export class Line<A, R> {
         entry.settle(entry.end);
       }
     });
-    for (const entry of present) {
+    // As long as all are served that ask, there may be something for those behind them.
+    for (const entry of turnedAway ? present : []) {
       if (!entry.once || over.has(entry)) continue;
       over.add(entry);
       entry.settle(() => entry.resolve(PENDING));
     }
     this.#entries = this.#entries.filter((entry) => !over.has(entry));
-    if (served.length === asked.length) return undefined;
-    return Math.max(1, Math.min(again, LOOK_AGAIN));
+    return turnedAway ? Math.min(again, LOOK_AGAIN) : undefined;
   }
 
   /** Sleeps until something changes; does not if it has since the last look. */
