@@ -73,7 +73,7 @@ export class Value {
    *
    * @param value What to write.
    * @param options A fence.
-   * @throws {TypeError} If `value` is no number.
+   * @throws {TypeError} If `value`, or the fence's token, is no number.
    * @throws {ProcessError} If the fence's lock is lost: nothing was written.
    */
   async set(value: number, options?: WriteOptions): Promise<void> {
@@ -86,7 +86,7 @@ export class Value {
    * @param n What to add.
    * @param options A fence.
    * @returns The value before.
-   * @throws {TypeError} If `n` is no number.
+   * @throws {TypeError} If `n`, or the fence's token, is no number.
    * @throws {ProcessError} If the fence's lock is lost: nothing was written.
    */
   async add(n: number, options?: WriteOptions): Promise<number> {
@@ -99,7 +99,7 @@ export class Value {
    * @param n What to subtract.
    * @param options A fence.
    * @returns The value before.
-   * @throws {TypeError} If `n` is no number.
+   * @throws {TypeError} If `n`, or the fence's token, is no number.
    * @throws {ProcessError} If the fence's lock is lost: nothing was written.
    */
   async sub(n: number, options?: WriteOptions): Promise<number> {
@@ -112,7 +112,7 @@ export class Value {
    * @param value What to write.
    * @param options A fence.
    * @returns The value before.
-   * @throws {TypeError} If `value` is no number.
+   * @throws {TypeError} If `value`, or the fence's token, is no number.
    * @throws {ProcessError} If the fence's lock is lost: nothing was written.
    */
   async exchange(value: number, options?: WriteOptions): Promise<number> {
@@ -126,7 +126,7 @@ export class Value {
    * @param value What to write then.
    * @param options A fence.
    * @returns The value before: `expected`, if it was written.
-   * @throws {TypeError} If one of them is no number.
+   * @throws {TypeError} If one of them, or the fence's token, is no number.
    * @throws {ProcessError} If the fence's lock is lost: nothing was written.
    */
   async compareExchange(
@@ -149,6 +149,11 @@ export class Value {
     expected = 0,
   ): Promise<number> {
     const lock = fence && this.#connection.key("lock", checkName("fence", fence.name));
+    if (fence !== undefined && !Number.isSafeInteger(fence.token)) {
+      throw new TypeError(
+        `Cannot write Value: the fence's 'token' must be an integer, but is ${fence.token}`,
+      );
+    }
     const [done, answer] = await this.#connection.run(
       VALUE_CHANGE,
       [this.#key, lock ?? this.#key],

@@ -13,6 +13,7 @@ import { ProcessError } from "@multiprocessing/core/errors";
 import { RedisConnection } from "../wire/connection.ts";
 import { Value } from "../shared/value.ts";
 import { Event } from "../sync/event.ts";
+import type { Fence } from "../sync/guard.ts";
 import { Lock } from "../sync/lock.ts";
 import { RUNTIMES } from "./fixtures/members.ts";
 import { redisTest } from "./fixtures/redis_server.ts";
@@ -136,6 +137,15 @@ redisTest("Value is written under a fence only while that lock is held", async (
   await assertRejects(writes[0]!, ProcessError);
   await value.set(9);
   assertEquals(await value.get(), 9, "a write without a fence is not fenced");
+});
+
+redisTest("Value refuses a fence without a token", async (on) => {
+  const value = new Value(on.connect(), "v");
+  for (const token of [undefined, null, "", "x", "1", NaN]) {
+    const fence = { name: "a", token } as unknown as Fence;
+    await assertRejects(() => value.set(7, { fence }), TypeError, `must be an integer, but is`);
+  }
+  assertEquals(await value.get(), 0);
 });
 
 redisTest("Value refuses a fence older than one it was written with", async (on) => {
