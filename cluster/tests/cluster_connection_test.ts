@@ -4,6 +4,7 @@ import { test } from "node:test";
 import {
   assert,
   assertEquals,
+  assertFalse,
   assertInstanceOf,
   assertLess,
   assertRejects,
@@ -19,9 +20,10 @@ import { freePort, redisTest } from "./fixtures/redis_server.ts";
 
 test("new RedisConnection() refuses URLs, names and numbers that it cannot use", () => {
   const refused: [string, string][] = [
-    ["nonsense", 'Cannot connect: "nonsense" is no URL'],
+    ["nonsense", "Cannot connect: the URL is none, such as redis://host:6379"],
     ["http://host", "must begin with redis:, rediss:, unix: or redis+unix:, but begins with http:"],
-    ["redis://host/one", "the database must be a number, but is one"],
+    ["redis://host/one", "the database, after the host's slash, must be a number"],
+    ["redis://:50%off@host", "a percent sign of the URL begins no code; within a password write"],
     ["unix://host/path", "the URL of a socket is unix:///path/of/the.sock"],
     ["redis+unix:///", "the URL of a socket is redis+unix:///path/of/the.sock"],
   ];
@@ -33,6 +35,17 @@ test("new RedisConnection() refuses URLs, names and numbers that it cannot use",
   }
   for (const patience of [-1, NaN, 120_001]) {
     assertThrows(() => new RedisConnection("redis://host", { patience }), RangeError, "'patience'");
+  }
+});
+
+test("new RedisConnection() does not show the password of a URL that it refuses", () => {
+  for (const secret of ["se#cret", "se/cret", "se?cret", "50%cret", "12/cret"]) {
+    const error = assertThrows(
+      () => new RedisConnection(`redis://u:${secret}@host:6379`),
+      TypeError,
+      "within a password write / ? # @ %",
+    );
+    assertFalse(error.message.includes("cret"), error.message);
   }
 });
 

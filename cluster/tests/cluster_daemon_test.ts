@@ -43,7 +43,7 @@ test("multiprocessing-worker with wrong words ends with 2, and one line", async 
   const wrong: [string[], RegExp][] = [
     [[], /--url is missing/],
     [["--url", "http://x"], /must begin with redis:/],
-    [["--url", "nothing"], /"nothing" is no URL/],
+    [["--url", "nothing"], /the URL is none/],
     [[...url, "--slots", "0"], /--slots must be a whole number of at least 1, but is 0/],
     [[...url, "--slots", "two"], /--slots must be .* but is two/],
     [[...url, "--lock", "499"], /--lock must be a whole number of at least 500/],

@@ -18,7 +18,7 @@ export interface Address {
  */
 export function parseUrl(url: string | URL): Address {
   const text = String(url);
-  if (!URL.canParse(text)) throw new TypeError(`Cannot connect: ${JSON.stringify(text)} is no URL`);
+  if (!URL.canParse(text)) throw unreadable("the URL is none, such as redis://host:6379");
   const { protocol, hostname, port, pathname, searchParams, username, password } = new URL(text);
   const socket = protocol === "unix:" || protocol === "redis+unix:";
   if (!socket && protocol !== "redis:" && protocol !== "rediss:") {
@@ -29,21 +29,21 @@ export function parseUrl(url: string | URL): Address {
   }
   const db = socket ? searchParams.get("db") : pathname.slice(1) || searchParams.get("db");
   if (db !== null && !/^\d+$/.test(db)) {
-    throw new TypeError(`Cannot connect: the database must be a number, but is ${db}`);
+    throw unreadable("the database, after the host's slash, must be a number");
   }
   if (socket && (hostname !== "" || pathname.length < 2)) {
     throw new TypeError(`Cannot connect: the URL of a socket is ${protocol}///path/of/the.sock`);
   }
   // A URL without a host has no place for them.
-  const user = socket ? searchParams.get("username") : decodeURIComponent(username);
-  const secret = socket ? searchParams.get("password") : decodeURIComponent(password);
+  const user = socket ? searchParams.get("username") : decode(username);
+  const secret = socket ? searchParams.get("password") : decode(password);
   const options: Address["options"] = {
     ...(user && { username: user }),
     ...(secret && { password: secret }),
     ...(db !== null && { db: Number(db) }),
   };
   if (socket) {
-    const path = decodeURIComponent(pathname);
+    const path = decode(pathname);
     return { options: { ...options, path }, shown: path };
   }
   const host = hostname.replace(/^\[(.*)\]$/, "$1") || "127.0.0.1";
@@ -57,4 +57,19 @@ export function parseUrl(url: string | URL): Address {
     },
     shown,
   };
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw unreadable("a percent sign of the URL begins no code");
+  }
+}
+
+/** Does not show what cannot be read: a part of it may be a password. */
+function unreadable(why: string): TypeError {
+  return new TypeError(
+    `Cannot connect: ${why}; within a password write / ? # @ % as %2F %3F %23 %40 %25`,
+  );
 }
