@@ -17,17 +17,23 @@ const WEIGHT = 0.1;
  */
 export class Appetite {
   readonly #slots: number;
+  readonly #ahead: number;
   #mean = LONG_MS;
   #short = false;
 
-  /** @param slots Jobs that run at once. */
-  constructor(slots: number) {
+  /**
+   * @param slots Jobs that run at once.
+   * @param repeatable Whether a job may be begun anew: others are not fetched early, for should this
+   * daemon be lost nobody could tell that they have not begun.
+   */
+  constructor(slots: number, repeatable: boolean) {
     this.#slots = slots;
+    this.#ahead = repeatable ? AHEAD : 1;
   }
 
   /** Jobs to have at a time. */
   get size(): number {
-    return this.#short ? this.#slots * AHEAD : this.#slots;
+    return this.#short ? this.#slots * this.#ahead : this.#slots;
   }
 
   /**

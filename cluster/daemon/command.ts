@@ -7,6 +7,7 @@
 import {
   availableParallelism,
   currentFolder,
+  exit,
   isFolder,
   onStopSignal,
   parseArgs,
@@ -99,7 +100,8 @@ async function run(args: string[]): Promise<number> {
   const daemon = await Daemon.start({ server, cluster, slots, lock, root, allowCode, log });
   log(`ready: cluster ${cluster} at ${server.shown}, ${slots} slots, root ${root}`);
   await stopped(daemon, grace, log);
-  return 0;
+  // BullMQ would go on to wait for a Redis that is away.
+  exit(0);
 }
 
 /** What is wrong with an option is wrong usage. */

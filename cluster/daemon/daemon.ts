@@ -5,7 +5,9 @@
  * | ------------------ | ---------------------------------------- | --------------------------------------------- |
  * | announced          | its record, and a lease that has not lapsed | a {@linkcode Member} joins it              |
  * | ended              | its record says so, or is gone           | the member leaves                             |
- * | left by its client | a record without a lease                 | the member leaves, and all that the pool has in Redis is removed |
+ * | left by its client | a record without a lease                 | it is marked as ended; the member leaves, and all that the pool has in Redis is removed |
+ *
+ * A pool that has ended never comes back: its client, should it only have been silent, announces another.
  *
  * @module
  */
@@ -13,8 +15,15 @@
 import { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { hostName, processId, randomUUID, runtimeName } from "../runtime/host.ts";
-import { clearInterval, setInterval } from "../runtime/timers.ts";
-import type { NodeRecord, PoolRecord } from "../wire/messages.ts";
+import {
+  clearInterval,
+  clearTimeout,
+  pause,
+  setInterval,
+  setTimeout,
+  within,
+} from "../runtime/timers.ts";
+import { type NodeRecord, type PoolRecord, readNode, readPool } from "../wire/messages.ts";
 import { Names } from "../wire/names.ts";
 import type { Server } from "../wire/server.ts";
 import type { Permits } from "./functions.ts";
@@ -39,11 +48,15 @@ const BEAT_MS = 1_000;
 /** After so much silence a daemon is forgotten, in ms. */
 const FORGET_MS = 60_000;
 
-/** Removes a pool, unless its client has come back meanwhile, and announced it anew. */
-const REMOVE = `
-if redis.call("exists", KEYS[1]) == 1 then return 0 end
-redis.call("unlink", KEYS[2], KEYS[3])
-return redis.call("hdel", KEYS[4], ARGV[1])`;
+/** Redis has so many milliseconds to hear what a daemon that stops gives back. */
+const GOODBYE_MS = 5_000;
+
+/** Marks a pool as ended whose lease has lapsed. Answers 0 if it has not, or the pool is gone. */
+const GIVE_UP = `
+if redis.call("EXISTS", KEYS[1]) == 1 then return 0 end
+if redis.call("HEXISTS", KEYS[2], ARGV[1]) == 0 then return 0 end
+redis.call("HSET", KEYS[2], ARGV[1], ARGV[2])
+return 1`;
 
 /** Works for all pools of a cluster, until it is stopped. */
 export class Daemon {
@@ -58,6 +71,7 @@ export class Daemon {
   #looking: Promise<void> | undefined;
   #lookAgain = false;
   #stopped = false;
+  readonly #hurry = Promise.withResolvers<void>();
 
   private constructor(options: DaemonOptions, redis: Redis, ear: Redis) {
     this.#options = options;
@@ -87,21 +101,36 @@ export class Daemon {
     await this.#look();
   }
 
-  /** Ends: jobs that run are finished; those that take longer than `grace` ms are given back. */
+  /**
+   * Ends: jobs that run are finished; those that take longer than `grace` ms are given back. Where Redis
+   * is away nobody hears of either, and others begin them anew some time.
+   */
   async stop(grace: number): Promise<void> {
     this.#stopped = true;
     clearInterval(this.#timer);
-    await this.#redis.hdel(this.#names.nodes, this.#id).catch(() => {});
-    await this.#looking?.catch(() => {});
-    await Promise.allSettled([...this.#members.values()].map((member) => member.stop(grace)));
-    await Promise.allSettled(this.#leaving);
+    const timer = setTimeout(() => this.giveBack(), within(grace));
+    await Promise.race([this.#leaveAll(), this.#hurry.promise.then(() => this.#away())]);
+    clearTimeout(timer);
     this.#ear.disconnect();
     this.#redis.disconnect();
+  }
+
+  async #leaveAll(): Promise<void> {
+    await this.#redis.hdel(this.#names.nodes, this.#id).catch(() => {});
+    await this.#looking?.catch(() => {});
+    await Promise.allSettled([...this.#members.values()].map((member) => member.stop()));
+    await Promise.allSettled(this.#leaving);
+  }
+
+  /** Resolves when Redis is away, and has been given time to come back. */
+  async #away(): Promise<void> {
+    do await pause(GOODBYE_MS); while (this.#redis.status === "ready");
   }
 
   /** Gives back what runs, once it is stopping. */
   giveBack(): void {
     for (const member of this.#members.values()) member.giveBack();
+    this.#hurry.resolve();
   }
 
   #hear(channel: string, text: string): void {
@@ -142,7 +171,7 @@ export class Daemon {
   async #forgetOthers(now: number): Promise<void> {
     const { nodes } = this.#names;
     for (const [id, text] of Object.entries(await this.#redis.hgetall(nodes))) {
-      const { at } = JSON.parse(text) as NodeRecord;
+      const at = readNode(text)?.at ?? 0;
       if (at < now - FORGET_MS) await this.#redis.hdel(nodes, id);
     }
   }
@@ -159,10 +188,10 @@ export class Daemon {
       this.#lookAgain = false;
       const records = await this.#redis.hgetall(this.#names.pools);
       for (const [id, text] of Object.entries(records)) {
-        const pool = JSON.parse(text) as PoolRecord;
-        if (await this.#redis.exists(this.#names.lease(id)) === 0) await this.#bury(id);
-        else if (pool.ended) void this.#leave(id);
-        else this.#join(id, pool);
+        const pool = readPool(text);
+        if (await this.#redis.exists(this.#names.lease(id)) === 0) await this.#bury(id, pool);
+        else if (pool?.ended) void this.#leave(id);
+        else if (pool !== undefined) this.#join(id, pool);
       }
       for (const id of this.#members.keys()) {
         if (records[id] === undefined) void this.#leave(id);
@@ -195,23 +224,27 @@ export class Daemon {
     this.#options.log(`pool ${id} (${member.pool.name}): left`);
   }
 
-  /** A member may have written to the queue just after its client has removed it. */
+  /** A member may have written something just after its client has removed all. */
   async #sweep(id: string): Promise<void> {
-    if (await this.#redis.hexists(this.#names.pools, id) === 0) await this.#removeQueue(id);
+    if (await this.#redis.hexists(this.#names.pools, id) === 0) await this.#remove(id);
   }
 
   /** Removes what a client has left behind that is gone. */
-  async #bury(id: string): Promise<void> {
-    await this.#leave(id);
+  async #bury(id: string, pool: PoolRecord | undefined): Promise<void> {
     const names = this.#names;
-    const keys = [names.lease(id), names.functions(id), names.bytes(id), names.pools];
-    await this.#removeQueue(id);
-    const removed = await this.#redis.eval(REMOVE, keys.length, ...keys, id);
+    const ended = JSON.stringify({ ...pool, ended: true });
+    const keys = [names.lease(id), names.pools];
+    if (await this.#redis.eval(GIVE_UP, keys.length, ...keys, id, ended) === 0) return;
+    await this.#leave(id);
+    await this.#remove(id);
+    const removed = await this.#redis.hdel(names.pools, id);
     if (removed === 1) this.#options.log(`pool ${id}: its client is gone, removed`);
   }
 
   /** Several daemons may do so at a time: BullMQ pauses the queue, then removes all of it. */
-  async #removeQueue(id: string): Promise<void> {
+  async #remove(id: string): Promise<void> {
+    const names = this.#names;
+    await this.#redis.unlink(names.lease(id), names.functions(id), names.bytes(id));
     const queue = new Queue(this.#names.queue(id), {
       connection: this.#redis,
       prefix: this.#names.bull,

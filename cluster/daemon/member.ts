@@ -17,9 +17,9 @@
 import { type Job, WaitingError, Worker as JobWorker } from "bullmq";
 import type { Redis } from "ioredis";
 import { decodeValue, encodeError, encodeValue } from "@multiprocessing/core/backend";
+import { ClosedError } from "@multiprocessing/core/errors";
 import { Pool } from "@multiprocessing/core/pool";
 import { fromBase64, hostName } from "../runtime/host.ts";
-import { clearTimeout, setTimeout, within } from "../runtime/timers.ts";
 import { Gone, Parcels } from "../wire/bytes.ts";
 import type { ChunkResult, JobData, JobResult, PoolRecord } from "../wire/messages.ts";
 import type { Names } from "../wire/names.ts";
@@ -58,7 +58,15 @@ export class Member {
   readonly #appetite: Appetite;
   /** Jobs that are here, and how to stop those that may be cancelled. */
   readonly #running = new Map<string, AbortController | undefined>();
+  #ended = false;
   #givingBack = false;
+  #whenIdle: (() => void) | undefined;
+  /** Jobs that the workers have. */
+  #working = 0;
+  /** Called when there is one fewer of these. */
+  #freed: (() => void) | undefined;
+  /** When those may begin that come now; at once, if there is none. */
+  #turn: Promise<void> | undefined;
   /** Workers on this machine, started with the first job. */
   #local: Promise<Pool> | undefined;
   #ready: Pool | undefined;
@@ -69,7 +77,7 @@ export class Member {
     this.#slots = slots;
     this.#parcels = new Parcels(redis, names, pool);
     this.#functions = new Functions(redis, names.functions(pool.id), options);
-    this.#appetite = new Appetite(slots);
+    this.#appetite = new Appetite(slots, pool.lossRetries > 0);
     const process = (job: Job<JobData, JobResult>, token?: string) => this.#process(job, token);
     this.#worker = new JobWorker<JobData, JobResult>(names.queue(pool.id), process, {
       connection: server.options,
@@ -94,27 +102,26 @@ export class Member {
     this.#running.get(job)?.abort();
   }
 
-  /** Takes no more jobs, finishes those that are here, and gives back what has not ended in time, in ms. */
-  async stop(grace: number): Promise<void> {
-    const finished = this.#worker.close();
-    const timer = setTimeout(() => this.giveBack(), within(grace));
-    await finished;
-    clearTimeout(timer);
+  /** Takes no more jobs, and finishes those that are here. */
+  async stop(): Promise<void> {
+    await this.#worker.close();
     await this.#endLocal();
   }
 
-  /** Gives back what has not ended. */
+  /** Gives back what has not ended, once it is stopping. */
   giveBack(): void {
     this.#givingBack = true;
     void this.#endLocal();
   }
 
-  /** Lets go of everything: nobody awaits it. */
+  /** Lets go of everything: nobody awaits it. Then nothing here writes to Redis any more. */
   async abandon(): Promise<void> {
     await Promise.allSettled([this.#worker.close(true), this.#endLocal()]);
+    if (this.running > 0) await new Promise<void>((resolve) => this.#whenIdle = resolve);
   }
 
   async #endLocal(): Promise<void> {
+    this.#ended = true;
     const local = await this.#local?.catch(() => undefined);
     await local?.terminate();
   }
@@ -124,7 +131,7 @@ export class Member {
     const controller = job.data.c ? new AbortController() : undefined;
     this.#running.set(job.id!, controller);
     try {
-      return await this.#answer(job.data, controller?.signal);
+      return await this.#answer(job, controller?.signal);
     } catch (error) {
       if (this.#givingBack) {
         await job.moveToWait(token);
@@ -132,40 +139,87 @@ export class Member {
       }
       if (error instanceof Gone) return { g: error.message };
       if (error instanceof Refused) return { r: `Cannot run on ${hostName()}: ${error.message}` };
-      return { e: await this.#parcels.send(encodeError(error, refuse)) };
+      return { e: await this.#parcels.send(job.id!, "out", encodeError(error, refuse)) };
     } finally {
       this.#running.delete(job.id!);
+      if (this.running === 0) this.#whenIdle?.();
     }
   }
 
-  async #answer({ f, m, i, t, g }: JobData, signal: AbortSignal | undefined): Promise<JobResult> {
+  async #answer(job: Job<JobData>, signal: AbortSignal | undefined): Promise<JobResult> {
+    const { f, i } = job.data;
     // Whatever is there is not awaited: a worker is woken before BullMQ asks Redis for the next job.
     const found = this.#functions.find(f);
     const runnable = typeof found === "string" ? found : await found;
     const input = "b" in i ? i.b : await this.#parcels.fetch(i);
     const local = this.#ready ?? await this.#workers();
-    if (signal === undefined) return this.#pack(await local.apply(runJob, [runnable, m, input]));
-    const limits = { signal, timeout: t ?? Infinity, grace: g ?? Infinity };
-    return this.#pack(
-      t !== undefined && m !== "call"
-        ? await runEach(local, runnable, m === "starmap", input, limits)
-        : await local.apply(runJob, [runnable, m, input], limits),
-    );
+    const inTurn = job.stalledCounter > 0 || this.#turn !== undefined;
+    const next = inTurn ? await this.#takeTurn(job) : undefined;
+    this.#working++;
+    next?.();
+    try {
+      return this.#pack(job.id!, await this.#run(local, job.data, runnable, input, signal));
+    } finally {
+      this.#working--;
+      this.#freed?.();
+    }
   }
 
-  #pack([kind, bytes, took]: Output): JobResult | Promise<JobResult> {
+  #run(
+    local: Pool,
+    { m, t, g }: JobData,
+    runnable: Runnable,
+    input: Input,
+    signal: AbortSignal | undefined,
+  ): Promise<Output> {
+    if (signal === undefined) return local.apply(runJob, [runnable, m, input]);
+    const limits = { signal, timeout: t ?? Infinity, grace: g ?? Infinity };
+    return t !== undefined && m !== "call"
+      ? runEach(local, runnable, m === "starmap", input, limits)
+      : local.apply(runJob, [runnable, m, input], limits);
+  }
+
+  /**
+   * A job that was lost before begins only when a worker is free, and tells the client first: should it be
+   * lost again, that may be its own doing. Those that come later wait behind it, until the function that
+   * this returns is called.
+   */
+  async #takeTurn(job: Job<JobData>): Promise<() => void> {
+    const before = this.#turn;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#turn = promise;
+    const next = (): void => {
+      if (this.#turn === promise) this.#turn = undefined;
+      resolve();
+    };
+    await before;
+    if (job.stalledCounter === 0) return next;
+    while (this.#working >= this.#slots) {
+      await new Promise<void>((resolve) => this.#freed = resolve);
+    }
+    try {
+      await job.updateProgress(job.stalledCounter);
+      return next;
+    } catch (error) {
+      next();
+      throw error;
+    }
+  }
+
+  #pack(job: string, [kind, bytes, took]: Output): JobResult | Promise<JobResult> {
     this.#appetite.note(took);
     this.#worker.concurrency = this.#appetite.size;
-    if (typeof bytes !== "string") return this.#packMany(kind, bytes);
+    if (typeof bytes !== "string") return this.#packMany(job, kind, bytes);
     return kind === "v" ? { v: { b: bytes } } : { e: { b: bytes } };
   }
 
-  async #packMany(kind: "v" | "e", bytes: Uint8Array): Promise<JobResult> {
-    const sent = await this.#parcels.send(bytes);
+  async #packMany(job: string, kind: "v" | "e", bytes: Uint8Array): Promise<JobResult> {
+    const sent = await this.#parcels.send(job, "out", bytes);
     return kind === "v" ? { v: sent } : { e: sent };
   }
 
   async #workers(): Promise<Pool> {
+    if (this.#ended) throw new ClosedError("Cannot run a job: the daemon has left its pool");
     try {
       return this.#ready = await (this.#local ??= this.#open());
     } catch (error) {

@@ -6,7 +6,7 @@
 
 import { Queue } from "bullmq";
 import { SILENT_MS } from "../pool/presence.ts";
-import type { NodeRecord, PoolRecord } from "../wire/messages.ts";
+import { readNode, readPool } from "../wire/messages.ts";
 import { Names } from "../wire/names.ts";
 import type { Server } from "../wire/server.ts";
 
@@ -17,10 +17,10 @@ export async function statusOf(server: Server, cluster: string): Promise<string>
   try {
     const now = Number((await redis.time())[0]) * 1_000;
     const nodes = Object.values(await redis.hgetall(names.nodes))
-      .map((text) => JSON.parse(text) as NodeRecord)
+      .flatMap((text) => readNode(text) ?? [])
       .filter(({ at }) => at > now - SILENT_MS);
     const pools = Object.values(await redis.hgetall(names.pools))
-      .map((text) => JSON.parse(text) as PoolRecord);
+      .flatMap((text) => readPool(text) ?? []);
     const daemonRows = nodes.map(({ host, pid, runtime, slots, running, pools }) => [
       host,
       `${pid}`,

@@ -19,6 +19,9 @@
  * One that Redis does not know is sent again under its id. Where no daemon is, jobs fail after
  * `waitForWorkers`.
  *
+ * **Another life.** A pool that the daemons have given up, because its program was silent for too long,
+ * goes on as a new one: with an id, a queue and keys that nothing late can be meant for.
+ *
  * @module
  */
 
@@ -50,6 +53,7 @@ import { Link, type Listener } from "./link.ts";
 import type { Settled } from "./options.ts";
 import { Outbox, type Sent } from "./outbox.ts";
 import { newPoolId, Presence } from "./presence.ts";
+import { Recalls } from "./recalls.ts";
 
 /** After so many milliseconds without news each job is asked for. */
 const SILENCE_MS = 2_000;
@@ -60,17 +64,21 @@ const AGAIN = 5;
 /** Runs a pool's jobs on a cluster. */
 export class ClusterBackend implements Backend {
   readonly ended: Promise<void>;
-  readonly #id = newPoolId();
   readonly #options: BackendOptions;
   readonly #settled: Settled;
   readonly #names: Names;
   readonly #functions: Functions;
-  readonly #record: PoolRecord;
   readonly #presence: Presence;
   readonly #outbox: Outbox;
   readonly #watched = new WeakMap<object, Sent>();
   readonly #link: Promise<Link>;
   readonly #end: () => void;
+  /** As it is announced; its id is another after it was given up. */
+  #record: PoolRecord;
+  /** Once the daemons know of the pool. */
+  #ready = Promise.withResolvers<Link>();
+  #isReady = false;
+  readonly #recalls: Recalls;
   #parcels: Parcels | undefined;
   #state: "open" | "closed" | "ending" = "open";
   #broken: { reason: unknown } | undefined;
@@ -87,40 +95,43 @@ export class ClusterBackend implements Backend {
     this.#options = options;
     this.#settled = settled;
     this.#names = new Names(settled.name);
-    this.#functions = new Functions(settled.root, this.#names.functions(this.#id));
-    this.#record = this.#describe();
+    const id = newPoolId();
+    this.#functions = new Functions(settled.root, this.#names.functions(id));
+    this.#record = this.#describe(id);
     this.#presence = new Presence({
       names: this.#names,
-      record: this.#record,
+      record: () => this.#record,
       patience: settled.patience,
-      tellAll: ({ redis }) => this.#functions.tell(redis, true),
       onBeat: (link, daemons) => this.#onBeat(link, daemons),
+      onLoss: (link) => this.#beginAnew(link),
+      quiet: () => this.#outbox.quiet(),
       onSilence: () => this.#failAll(this.#unreachable()),
+      onRefusal: (error) => this.#break(error),
     });
     const { promise, resolve } = Promise.withResolvers<void>();
     this.ended = promise;
     this.#end = resolve;
     this.#link = Link.open(
       settled.server,
-      this.#names.queue(this.#id),
+      this.#names.queue(id),
       this.#names.bull,
       this.#hears(),
     );
-    const ready = this.#open();
-    ready.catch(() => {}); // Said to each job.
+    this.#recalls = new Recalls(this.#link, () => this.#names.cancel(this.#record.id));
+    void this.#open();
     this.#outbox = new Outbox({
-      ready,
+      ready: () => this.#ready.promise,
       parcels: (link) => this.#parcels ??= new Parcels(link.redis, this.#names, this.#record),
       prepare: ({ redis }) => this.#functions.tell(redis),
       refuse: (sent, error) => this.#reject(sent, error),
     });
   }
 
-  #describe(): PoolRecord {
+  #describe(id: string): PoolRecord {
     const { processes, maxTasksPerChild, name, initializer, initargs } = this.#options;
     const { lossRetries, lease } = this.#settled;
     return {
-      id: this.#id,
+      id,
       name,
       processes: processes ?? null,
       maxTasks: maxTasksPerChild ?? null,
@@ -133,16 +144,13 @@ export class ClusterBackend implements Backend {
     };
   }
 
-  /** The connections, once the daemons can know of the pool. */
-  async #open(): Promise<Link> {
+  async #open(): Promise<void> {
     try {
       const link = await this.#link;
       this.#keepAlive(link);
-      await this.#presence.begin(link);
-      return link;
+      this.#presence.begin(link);
     } catch (error) {
       this.#break(error);
-      throw error;
     }
   }
 
@@ -181,15 +189,7 @@ export class ClusterBackend implements Backend {
     const sent = this.#watched.get(job);
     if (sent === undefined) return;
     const inRedis = this.#outbox.sent.has(sent.id);
-    if (this.#reject(sent, reason) && inRedis) void this.#recall(sent, grace).catch(() => {});
-  }
-
-  /** Takes a job out of Redis; whoever runs it already is told to stop. */
-  async #recall({ id }: Sent, grace: number | undefined): Promise<void> {
-    const { queue, redis } = await this.#link;
-    const removed = await queue.remove(id).catch(() => 0);
-    if (removed === 1) return;
-    if (grace !== undefined) await redis.publish(this.#names.cancel(this.#id), id);
+    if (this.#reject(sent, reason) && inRedis) this.#recalls.add(sent, grace !== undefined);
   }
 
   close(): void {
@@ -223,7 +223,7 @@ export class ClusterBackend implements Backend {
       active: (id) => (hear(), mark(id, true)),
       waiting: (id) => mark(id, false),
       completed: (id, result) => (hear(), this.#take(id, result)),
-      failed: (id, reason) => (hear(), this.#lose(id, reason)),
+      failed: (id, reason) => (hear(), void this.#lose(id, reason).catch(() => {})),
       refused: (error) => this.#break(error),
     };
   }
@@ -299,20 +299,23 @@ export class ClusterBackend implements Backend {
     }
   }
 
-  /** Settles a job that its daemons have not survived. */
-  #lose(id: string, reason: string): void {
+  /** Settles a job that its daemons have not survived; unless it had not begun when the last one was lost. */
+  async #lose(id: string, reason: string): Promise<void> {
     const sent = this.#outbox.sent.get(id);
     if (sent === undefined) return;
-    const times = this.#settled.lossRetries + 1;
-    this.#reject(
-      sent,
-      this.#lost(
-        `The task was lost ${
-          times === 1 ? "once" : `${times} times`
-        }: each daemon that ran it has ` +
-          `died, or was cut off (job ${id}: ${reason})`,
-      ),
+    const { lossRetries } = this.#settled;
+    const times = lossRetries === 0 ? "once" : `${lossRetries + 1} times`;
+    const error = this.#lost(
+      `The task was lost ${times}: each daemon that ran it has died, or was cut off ` +
+        `(job ${id}: ${reason})`,
     );
+    if (lossRetries === 0) return void this.#reject(sent, error);
+    const job = await (await this.#link).queue.getJob(id);
+    // Sent again meanwhile.
+    if (!job?.failedReason) return;
+    const waited = job.stalledCounter > lossRetries && job.progress !== lossRetries;
+    if (waited) await this.#sendAgain(sent, error.message);
+    else this.#reject(sent, error);
   }
 
   /** Nothing is known of the daemon but that it is silent. */
@@ -360,9 +363,36 @@ export class ClusterBackend implements Backend {
   async #onBeat(link: Link, daemons: NodeRecord[]): Promise<void> {
     this.#slots = daemons.reduce((sum, { slots }) => sum + slots, 0);
     this.#judge(daemons.length);
+    const { processes } = this.#record;
+    await this.#functions.tell(link.redis, true);
+    if (processes !== null) await link.queue.setGlobalConcurrency(processes);
+    this.#isReady = true;
+    this.#ready.resolve(link);
+    await this.#recalls.repeat(link);
+    await this.#parcels?.sweep((id) => !this.#outbox.sent.has(id));
     if (this.#outbox.sent.size > 0 && performance.now() - this.#heard > SILENCE_MS) {
       await this.#askForAll(link);
     }
+  }
+
+  /** What was sent may have begun, and daemons have dropped it: whether it may begin again is to be seen. */
+  #beginAnew(link: Link): void {
+    const id = newPoolId();
+    this.#record = { ...this.#record, id };
+    this.#functions.move(this.#names.functions(id));
+    link.move(this.#names.queue(id));
+    this.#parcels = undefined;
+    this.#recalls.clear();
+    // Who waits already goes on waiting.
+    if (this.#isReady) this.#ready = Promise.withResolvers();
+    this.#isReady = false;
+    const { sent } = this.#outbox;
+    for (const each of [...sent.values()]) {
+      if (this.#settled.lossRetries > 0) this.#mark(each, false);
+      else this.#reject(each, this.#lost(`Redis has lost job ${each.id}, which may have begun`));
+    }
+    this.#outbox.takeBack();
+    this.#outbox.pump();
   }
 
   /** Gives up where nobody is there to do anything. */
@@ -399,10 +429,10 @@ export class ClusterBackend implements Backend {
       if (job === undefined) {
         // What lay beside it is lost, too.
         sent.data = undefined;
-        if (!sent.running || this.#settled.lossRetries > 0) lost.push(sent);
-        else this.#reject(sent, this.#lost(`Redis has lost job ${sent.id}, which was running`));
+        if (this.#settled.lossRetries > 0) lost.push(sent);
+        else this.#reject(sent, this.#lost(`Redis has lost job ${sent.id}, which may have begun`));
       } else if (job.finishedOn === undefined) return;
-      else if (job.failedReason) this.#lose(sent.id, job.failedReason);
+      else if (job.failedReason) void this.#lose(sent.id, job.failedReason).catch(() => {});
       else this.#take(sent.id, job.returnvalue);
     });
     if (lost.length > 0) await this.#outbox.send(link, lost);
@@ -416,7 +446,7 @@ export class ClusterBackend implements Backend {
     for (const each of sent.values()) {
       this.#reject(each, reason);
       // Else its whole queue is removed.
-      if (this.#state === "open") void this.#recall(each, 0).catch(() => {});
+      if (this.#state === "open") this.#recalls.add(each, true);
     }
   }
 

@@ -14,7 +14,7 @@ import { refuse } from "../wire/refusal.ts";
 /** Gives functions keys, and tells the daemons what they mean. */
 export class Functions {
   readonly #root: string;
-  readonly #where: string;
+  #where: string;
   readonly #keys = new WeakMap<object, string>();
   /** Keys of exports, by module and name. Their files are read once: this program has loaded them. */
   readonly #exports = new Map<string, string>();
@@ -81,6 +81,12 @@ export class Functions {
       );
     }
     return { kind: "module", path, hash: sha256(readFile(file)), name, task };
+  }
+
+  /** From now on they are told elsewhere, where nobody knows any yet. */
+  move(where: string): void {
+    this.#where = where;
+    for (const key of this.#records.keys()) this.#untold.add(key);
   }
 
   /** Writes down what the daemons cannot know yet; with `all`, everything again. */

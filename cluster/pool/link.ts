@@ -16,6 +16,9 @@ const GOODBYE_MS = 5_000;
 /** A pool without jobs goes on to listen for so long, in ms: often the next one comes soon. */
 const LINGER_MS = 500;
 
+/** So often, in ms, it is tried again to connect. */
+const RETRY_MS = 2_000;
+
 /** What a pool hears. */
 export interface Listener {
   /** A daemon has taken a job. */
@@ -32,33 +35,18 @@ export interface Listener {
 export class Link {
   /** For commands. */
   readonly redis: Redis;
-  /** The pool's jobs. */
-  readonly queue: Queue<JobData, JobResult>;
   readonly #bullmq: typeof import("bullmq");
+  readonly #prefix: string;
   readonly #listener: Listener;
   readonly #clients = new Set<Redis>();
-  #alive = false;
+  #queue: Queue<JobData, JobResult>;
+  /** Whether there are jobs. */
+  readonly #life: { alive: boolean };
+  #closed = false;
   #events: QueueEvents | undefined;
   /** Where to go on. From the beginning: what happens before the first read must not be missed. */
   #heard = "0";
   #linger: ReturnType<typeof setTimeout> | undefined;
-
-  private constructor(
-    redis: Redis,
-    bullmq: typeof import("bullmq"),
-    queue: Queue<JobData, JobResult>,
-    listener: Listener,
-  ) {
-    this.redis = redis;
-    this.queue = queue;
-    this.#bullmq = bullmq;
-    this.#listener = listener;
-    this.#keep(redis);
-    // BullMQ makes a connection of its own by this, to hear events.
-    const duplicate = redis.duplicate.bind(redis);
-    redis.duplicate = (options?: Partial<RedisOptions>) => this.#keep(duplicate(options as object));
-    queue.on("error", () => {}); // It connects again by itself.
-  }
 
   /** Connects. Does not wait until it is: commands do. */
   static async open(
@@ -68,15 +56,60 @@ export class Link {
     listener: Listener,
   ): Promise<Link> {
     // Takes some 50 ms, which whoever only imports this package need not spend.
-    const [bullmq, redis] = await Promise.all([import("bullmq"), server.connect()]);
-    const jobs = new bullmq.Queue<JobData, JobResult>(queue, { connection: redis, prefix });
-    return new Link(redis, bullmq, jobs, listener);
+    const bullmq = await import("bullmq");
+    const life = { alive: false };
+    // Without jobs it gives up: a timer of the client that waits to try again would keep the program alive.
+    const retryStrategy = (times: number) => life.alive ? Math.min(50 * times, RETRY_MS) : null;
+    const redis = await server.connect({ retryStrategy });
+    return new Link(redis, bullmq, queue, prefix, listener, life);
+  }
+
+  private constructor(
+    redis: Redis,
+    bullmq: typeof import("bullmq"),
+    queue: string,
+    prefix: string,
+    listener: Listener,
+    life: { alive: boolean },
+  ) {
+    this.#life = life;
+    this.redis = redis;
+    this.#bullmq = bullmq;
+    this.#prefix = prefix;
+    this.#listener = listener;
+    this.#keep(redis);
+    // BullMQ makes a connection of its own by this, to hear events.
+    const duplicate = redis.duplicate.bind(redis);
+    redis.duplicate = (options?: Partial<RedisOptions>) => this.#keep(duplicate(options as object));
+    this.#queue = this.#openQueue(queue);
+  }
+
+  /** The pool's jobs. */
+  get queue(): Queue<JobData, JobResult> {
+    return this.#queue;
+  }
+
+  /** From now on its jobs are in another queue. The former one is to be closed. */
+  move(queue: string): void {
+    void this.#deafen();
+    this.#queue = this.#openQueue(queue);
+    this.#heard = "0";
+    if (this.#life.alive) this.#events = this.#listen();
+  }
+
+  #openQueue(name: string): Queue<JobData, JobResult> {
+    const queue = new this.#bullmq.Queue<JobData, JobResult>(name, {
+      connection: this.redis,
+      prefix: this.#prefix,
+    });
+    queue.on("error", () => {}); // It connects again by itself.
+    return queue;
   }
 
   #keep(client: Redis): Redis {
     this.#clients.add(client);
-    client.on("connect", () => keepAlive(client, this.#alive));
-    client.on("end", () => this.#clients.delete(client));
+    client.on("connect", () => keepAlive(client, this.#life.alive));
+    client.on("end", () => client === this.redis || this.#clients.delete(client));
     client.on("error", (error) => {
       if (!isRefusal(error)) return;
       client.disconnect();
@@ -87,37 +120,48 @@ export class Link {
 
   /** Whether there are jobs: then the program is kept alive, and events are heard. */
   keepAlive(alive: boolean): void {
-    this.#alive = alive;
+    this.#life.alive = alive;
     for (const client of this.#clients) keepAlive(client, alive);
     clearTimeout(this.#linger);
-    if (alive) this.#events ??= this.#listen();
-    // BullMQ's loop keeps the program alive by itself.
-    else this.#linger = setTimeout(() => void this.#deafen(), LINGER_MS);
+    if (alive) {
+      this.revive();
+      this.#events ??= this.#listen();
+    } else {
+      // BullMQ's loop keeps the program alive by itself.
+      this.#linger = setTimeout(() => void this.#deafen(), LINGER_MS);
+    }
+  }
+
+  /** Connects again, should it have given up while there were no jobs. */
+  revive(): void {
+    if (this.redis.status !== "end" || this.#closed) return;
+    this.redis.connect().catch(() => {});
+    // BullMQ's object has given up, too.
+    void this.#queue.close().catch(() => {});
+    this.#queue = this.#openQueue(this.#queue.name);
   }
 
   #listen(): QueueEvents {
-    const { name, opts: { prefix } } = this.queue;
-    const events = new this.#bullmq.QueueEvents(name, {
+    const events = new this.#bullmq.QueueEvents(this.#queue.name, {
       connection: this.redis,
-      prefix: prefix!,
+      prefix: this.#prefix,
       lastEventId: this.#heard,
     });
     events.on("error", () => {}); // It connects again by itself.
-    events.on("active", ({ jobId }, at) => {
+    const { active, waiting, completed, failed } = this.#listener;
+    /** What is said after it was left is of a queue that is no more. */
+    const hear = (at: string, tell: () => void): void => {
+      if (this.#events !== events) return;
       this.#heard = at;
-      this.#listener.active(jobId);
-    });
-    events.on("waiting", ({ jobId }, at) => {
-      this.#heard = at;
-      this.#listener.waiting(jobId);
-    });
+      tell();
+    };
+    events.on("active", ({ jobId }, at) => hear(at, () => active(jobId)));
+    events.on("waiting", ({ jobId }, at) => hear(at, () => waiting(jobId)));
     events.on("completed", ({ jobId, returnvalue }, at) => {
-      this.#heard = at;
-      this.#listener.completed(jobId, returnvalue as unknown as JobResult | null);
+      hear(at, () => completed(jobId, returnvalue as unknown as JobResult | null));
     });
     events.on("failed", ({ jobId, failedReason }, at) => {
-      this.#heard = at;
-      this.#listener.failed(jobId, failedReason);
+      hear(at, () => failed(jobId, failedReason));
     });
     return events;
   }
@@ -130,8 +174,9 @@ export class Link {
 
   /** Disconnects. */
   async close(): Promise<void> {
+    this.#closed = true;
     clearTimeout(this.#linger);
-    const closed = Promise.allSettled([this.#deafen(), this.queue.close()]);
+    const closed = Promise.allSettled([this.#deafen(), this.#queue.close()]);
     // Where Redis is out of reach, that would wait for it.
     await Promise.race([closed, pause(this.redis.status === "ready" ? GOODBYE_MS : 0)]);
     for (const client of this.#clients) client.disconnect();

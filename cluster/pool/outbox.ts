@@ -8,6 +8,7 @@
  */
 
 import type { Job } from "@multiprocessing/core/backend";
+import { pause } from "../runtime/timers.ts";
 import type { Parcels } from "../wire/bytes.ts";
 import type { JobData } from "../wire/messages.ts";
 import { isDisconnection } from "../wire/server.ts";
@@ -18,6 +19,9 @@ export const WINDOW = 1_000;
 
 /** So many bytes of inputs are in Redis at most, unless a single job has more. */
 const WINDOW_BYTES = 2 ** 27;
+
+/** After a connection broke it is tried again to send in so many milliseconds. */
+const RETRY_MS = 50;
 
 /** Jobs that are sent with one command, at most. */
 const BATCH = 250;
@@ -42,7 +46,7 @@ export interface Sent {
 /** What an {@linkcode Outbox} needs. */
 export interface OutboxOptions {
   /** The connections, once the daemons know of the pool. */
-  ready: Promise<Link>;
+  ready(): Promise<Link>;
   parcels(link: Link): Parcels;
   /** Called before each batch: tells the daemons of functions that they do not know. */
   prepare(link: Link): Promise<void>;
@@ -57,6 +61,7 @@ export class Outbox {
   /** Those that are in Redis and not settled, by id. */
   readonly sent: Map<string, Sent> = new Map();
   readonly #options: OutboxOptions;
+  readonly #underWay = new Set<Promise<void>>();
   #bytes = 0;
   #sending = false;
 
@@ -84,6 +89,18 @@ export class Outbox {
     return true;
   }
 
+  /** All that was sent waits here again, in its order: where it was sent, nobody takes it any more. */
+  takeBack(): void {
+    const all = [...this.sent.values(), ...this.backlog];
+    this.sent.clear();
+    this.backlog.clear();
+    this.#bytes = 0;
+    for (const sent of all) {
+      sent.data = undefined;
+      this.backlog.add(sent);
+    }
+  }
+
   /** Sends what there is room for; not single ones while many wait. */
   pump(): void {
     if (this.#sending || this.backlog.size === 0) return;
@@ -103,7 +120,7 @@ export class Outbox {
     const { ready, prepare, refuse } = this.#options;
     const batch: Sent[] = [];
     try {
-      const link = await ready;
+      const link = await ready();
       for (const sent of this.backlog) {
         if (batch.length >= BATCH || this.#room() <= 0) break;
         this.backlog.delete(sent);
@@ -114,29 +131,52 @@ export class Outbox {
       await prepare(link);
       await this.send(link, batch);
     } catch (error) {
-      // Where the connection broke some may be there, and some not: the client asks for all in a while.
-      for (const sent of batch) {
-        if (isDisconnection(error)) sent.sending = false;
-        else refuse(sent, error);
-      }
+      for (const sent of batch) refuse(sent, error);
     }
   }
 
-  /** Sends jobs, also again: a job that Redis has stays as it is. */
+  /**
+   * Sends jobs, also again: a job that Redis has stays as it is. So where the connection breaks, and
+   * nobody knows which are there, all are sent once more.
+   */
   async send(link: Link, batch: Sent[]): Promise<void> {
     for (const sent of batch) sent.sending = true;
+    const sending = this.#sendAll(link, batch);
+    this.#underWay.add(sending);
+    try {
+      await sending;
+    } finally {
+      this.#underWay.delete(sending);
+      for (const sent of batch) sent.sending = false;
+    }
+  }
+
+  /** Resolves when what is being sent now is sent, or will not be. */
+  async quiet(): Promise<void> {
+    await Promise.allSettled(this.#underWay);
+  }
+
+  async #sendAll(link: Link, batch: Sent[]): Promise<void> {
+    while (!await this.#trySend(link, batch)) await pause(RETRY_MS);
+  }
+
+  async #trySend(link: Link, batch: Sent[]): Promise<boolean> {
     try {
       await this.#send(link, batch);
-    } finally {
-      for (const sent of batch) sent.sending = false;
+      return true;
+    } catch (error) {
+      if (isDisconnection(error)) return false;
+      throw error;
     }
   }
 
   async #send(link: Link, batch: Sent[]): Promise<void> {
     for (const sent of batch) {
-      if (sent.data === undefined) sent.data = await this.#dataOf(link, sent);
+      if (sent.data !== undefined || !this.sent.has(sent.id)) continue;
+      const data = await this.#dataOf(link, sent);
+      if (this.sent.has(sent.id)) sent.data = data;
     }
-    // Some may have been cancelled meanwhile.
+    // Some may have been cancelled meanwhile, or taken back.
     const jobs = batch.filter(({ id }) => this.sent.has(id)).map(({ id, data }) => ({
       name: "job",
       data: data!,
@@ -149,8 +189,8 @@ export class Outbox {
     else await link.queue.addBulk(jobs);
   }
 
-  async #dataOf(link: Link, { job, fn, bytes }: Sent): Promise<JobData> {
-    const input = await this.#options.parcels(link).send(bytes);
+  async #dataOf(link: Link, { id, job, fn, bytes }: Sent): Promise<JobData> {
+    const input = await this.#options.parcels(link).send(id, "in", bytes);
     const { watch } = job;
     const { timeout = Infinity, grace = Infinity } = watch ?? {};
     return {

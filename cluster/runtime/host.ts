@@ -54,6 +54,11 @@ export function setExitCode(code: number): void {
   process.exitCode = code;
 }
 
+/** Ends the program. */
+export function exit(code: number): never {
+  process.exit(code);
+}
+
 /** The id of this process, as the operating system calls it. */
 export function processId(): number {
   return process.pid;

@@ -13,7 +13,7 @@ import { Pool } from "@multiprocessing/core/pool";
 import { current, ROOT } from "../../scripts/runtimes.ts";
 import { cluster } from "../mod.ts";
 import { Program, WORKER } from "./fixtures/program.ts";
-import { siteTest, soon, until } from "./fixtures/site.ts";
+import { kept, siteTest, soon, until } from "./fixtures/site.ts";
 import * as tasks from "./fixtures/tasks.ts";
 
 const NOBODY = "unix:///nowhere/redis.sock";
@@ -253,6 +253,43 @@ siteTest("multiprocessing-worker gives all back at the second signal", async (si
   await site.daemon();
   assertEquals(await call, "second");
   assertEquals(await at.value("second ends").get(), 1);
+});
+
+/** Its exit code, or that it runs on. */
+async function endOf(daemon: Program): Promise<unknown> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise((resolve) => timer = setTimeout(resolve, 30_000, "it runs on"));
+  try {
+    return await Promise.race([daemon.ended, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+siteTest("a daemon that gets SIGTERM ends while Redis is away", async (site) => {
+  const daemon = await site.daemon(["--grace", "500"]);
+  await site.redis.kill();
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  daemon.signal("SIGTERM");
+  assertEquals(await endOf(daemon), 0);
+});
+
+siteTest("a daemon that gets SIGTERM amid work ends while Redis is away", async (site) => {
+  const daemon = await site.daemon(["--grace", "500"]);
+  const pool = site.pool({}, { patience: 1_000 });
+  for (const ms of [3_000, 60_000]) kept(pool.apply(tasks.nap, [ms]));
+  await until(() => pool.stats().running === 2, "work");
+  daemon.signal("SIGTERM");
+  await daemon.prints(/SIGTERM/);
+  await site.redis.kill();
+  assertEquals(await endOf(daemon), 0);
+});
+
+siteTest("a daemon works though a record of a pool is nonsense", async (site) => {
+  await site.redis.client.hset("mp:{default}:pools", "x", "nonsense", "y", '{"slots":0}');
+  await site.redis.client.mset("mp:{default}:lease:x", "alive", "mp:{default}:lease:y", "alive");
+  await site.daemon();
+  assertEquals(await soon(site.pool().apply(tasks.square, [3])), 9);
 });
 
 // ── Over loopback

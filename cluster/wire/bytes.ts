@@ -5,7 +5,7 @@
  */
 
 import type { Redis } from "ioredis";
-import { randomUUID, toBase64, toBuffer } from "../runtime/host.ts";
+import { toBase64, toBuffer } from "../runtime/host.ts";
 import { type Bytes, MANY_BYTES } from "./messages.ts";
 import type { Names } from "./names.ts";
 
@@ -19,7 +19,15 @@ export class Gone extends Error {
   override name = "Gone";
 }
 
-/** Keeps the bytes of one pool that are too many for a message. */
+/** Which bytes of a job. */
+export type Part = "in" | "out";
+
+/**
+ * Keeps the bytes of one pool that are too many for a message.
+ *
+ * They lie under the name of their job: should it run twice, its second result replaces the first. One
+ * that comes when the job is settled, such as of a daemon that was paused, the client sweeps away.
+ */
 export class Parcels {
   readonly #redis: Redis;
   readonly #key: string;
@@ -36,10 +44,10 @@ export class Parcels {
     this.#keep = keepFor(pool.lease);
   }
 
-  /** Makes bytes ready for a message. */
-  async send(bytes: Uint8Array): Promise<Bytes> {
+  /** Makes bytes of a job ready for a message. */
+  async send(job: string, part: Part, bytes: Uint8Array): Promise<Bytes> {
     if (bytes.length < MANY_BYTES) return { b: toBase64(bytes) };
-    const k = randomUUID();
+    const k = `${part}:${job}`;
     // Not as one transaction: such a one the client does not send again when the connection breaks.
     await Promise.all([
       this.#redis.hset(this.#key, k, toBuffer(bytes)),
@@ -62,5 +70,12 @@ export class Parcels {
   /** Forgets what lies beside a message that nobody will read again. */
   drop(message: Bytes): void {
     if ("k" in message) this.#redis.hdel(this.#key, message.k).catch(() => {});
+  }
+
+  /** Forgets what lies beside the messages of jobs that are settled. */
+  async sweep(isSettled: (job: string) => boolean): Promise<void> {
+    const fields = await this.#redis.hkeys(this.#key);
+    const left = fields.filter((field) => isSettled(field.slice(field.indexOf(":") + 1)));
+    if (left.length > 0) await this.#redis.hdel(this.#key, ...left);
   }
 }

@@ -4,7 +4,7 @@ import { toBuffer } from "../runtime/host.ts";
 import { clearTimeout, setTimeout } from "../runtime/timers.ts";
 import { checkCluster, keyOf, type Kind } from "./keys.ts";
 import { ANSWER_KEPT, type Script, SCRIPTS } from "./scripts.ts";
-import { isRefusal, isReply, keepAlive } from "./server.ts";
+import { isRefusal, isReply, keepAlive, SILENCE_MS } from "./server.ts";
 import { parseUrl } from "./url.ts";
 
 /** Options of a {@linkcode RedisConnection}. */
@@ -30,9 +30,6 @@ const DEFAULT_PATIENCE = 60_000;
 
 /** A client waits for Redis no longer than half of the time for which answers are kept. */
 const MAX_PATIENCE = ANSWER_KEPT / 2;
-
-/** A server that does not answer for so long, in milliseconds, is taken for lost. */
-const SILENCE = 15_000;
 
 /** How long a client may take to notice that its socket is gone, in milliseconds. */
 const NOTICE = 20;
@@ -107,7 +104,7 @@ export class RedisConnection implements AsyncDisposable {
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
       autoResendUnfulfilledCommands: false,
-      socketTimeout: SILENCE,
+      socketTimeout: SILENCE_MS,
       retryStrategy: (times) => this.#users > 0 ? Math.min(10 * 2 ** times, 1_000) : null,
     };
   }

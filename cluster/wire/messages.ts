@@ -25,6 +25,37 @@ export interface PoolRecord {
   initializer: { fn: string; args: string } | null;
 }
 
+/** What a {@linkcode PoolRecord} says; undefined if it is nonsense, such as of another version. */
+export function readPool(text: string): PoolRecord | undefined {
+  const record = readObject<PoolRecord>(text);
+  const { id, name, processes, maxTasks, lossRetries, lease, initializer } = record;
+  const valid = typeof id === "string" && typeof name === "string" &&
+    isCount(processes ?? 1, 1) && isCount(maxTasks ?? 1, 1) && isCount(lossRetries, 0) &&
+    isCount(lease, 1) && typeof (initializer?.fn ?? "") === "string";
+  return valid ? record as PoolRecord : undefined;
+}
+
+/** What a {@linkcode NodeRecord} says; undefined if it is nonsense, such as of another version. */
+export function readNode(text: string): NodeRecord | undefined {
+  const record = readObject<NodeRecord>(text);
+  const { host, runtime, slots, at } = record;
+  const valid = typeof host === "string" && typeof runtime === "string" && isCount(slots, 1) &&
+    isCount(at, 0);
+  return valid ? record as NodeRecord : undefined;
+}
+
+function readObject<T>(text: string): Partial<T> {
+  try {
+    return Object(JSON.parse(text));
+  } catch {
+    return {};
+  }
+}
+
+function isCount(value: unknown, least: number): boolean {
+  return Number.isSafeInteger(value) && value as number >= least;
+}
+
 /** A function, under its key in the pool's hash of functions. */
 export type FunctionRecord = ModuleRecord | CodeRecord;
 

@@ -2,6 +2,9 @@ import type { ConnectionOptions } from "bullmq";
 import type { Redis, RedisOptions } from "ioredis";
 import { parseUrl } from "./url.ts";
 
+/** A server that is asked, and does not answer for so long, in ms, is taken for lost. */
+export const SILENCE_MS = 15_000;
+
 /** A Redis, to connect to. */
 export class Server {
   /** For BullMQ's clients and ours: they connect again by themselves, and their commands wait for it. */
@@ -17,7 +20,11 @@ export class Server {
    */
   constructor(url: string | URL) {
     const { options, shown } = parseUrl(url);
-    this.options = { ...options, maxRetriesPerRequest: null } as ConnectionOptions;
+    this.options = {
+      ...options,
+      maxRetriesPerRequest: null,
+      socketTimeout: SILENCE_MS,
+    } as ConnectionOptions;
     this.shown = shown;
   }
 
