@@ -151,6 +151,8 @@ export class Daemon {
     const { slots } = this.#options;
     let running = 0;
     for (const member of this.#members.values()) running += member.running;
+    // One that only listens would not notice that nobody is there any more.
+    this.#ear.ping().catch(() => {});
     const [seconds] = await this.#redis.time();
     if (this.#stopped) return;
     const record: NodeRecord = {

@@ -250,10 +250,11 @@ export class ClusterBackend implements Backend {
       // At once: no promise for each of thousands.
       if ("b" in answer) this.#settle(sent, fromBase64(answer.b), failed);
       else {
-        this.#parcels!.fetch(answer).then(
+        const parcels = this.#parcels!;
+        parcels.fetch(answer).then(
           (bytes) => this.#settle(sent, bytes, failed),
           (error) => this.#missResult(sent, error),
-        ).finally(() => this.#parcels!.drop(answer));
+        ).finally(() => parcels.drop(answer));
       }
     }
   }

@@ -15,6 +15,7 @@ import { cluster } from "../mod.ts";
 import { Program, WORKER } from "./fixtures/program.ts";
 import { kept, siteTest, soon, until } from "./fixtures/site.ts";
 import * as tasks from "./fixtures/tasks.ts";
+import { Way } from "./fixtures/way.ts";
 
 const NOBODY = "unix:///nowhere/redis.sock";
 
@@ -290,6 +291,43 @@ siteTest("a daemon works though a record of a pool is nonsense", async (site) =>
   await site.redis.client.mset("mp:{default}:lease:x", "alive", "mp:{default}:lease:y", "alive");
   await site.daemon();
   assertEquals(await soon(site.pool().apply(tasks.square, [3])), 9);
+});
+
+siteTest("a daemon without grace gives back a job that it was about to begin", async (site) => {
+  const way = await Way.open(site);
+  try {
+    const daemon = await site.daemon(["--url", way.url, "--grace", "0"]);
+    const pool = site.pool({}, { lease: 10_000, waitForWorkers: 60_000 });
+    way.delay = 1_000;
+    kept(pool.apply(tasks.nap, [55_000]));
+    await until(() => pool.stats().running === 1, "the job");
+    // It hears of the job after a second, and of the function after two.
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    daemon.signal("SIGTERM");
+    assertEquals(await endOf(daemon), 0);
+  } finally {
+    way.close();
+  }
+});
+
+siteTest("a daemon leaves connections that have fallen silent", async (site) => {
+  const way = await Way.open(site);
+  try {
+    await site.daemon(["--url", way.url]);
+    const pool = site.pool({}, { lease: 60_000, waitForWorkers: 60_000 });
+    await pool.apply(tasks.square, [1]);
+    way.silence();
+    const controller = new AbortController();
+    const { signal } = controller;
+    const call = kept(pool.apply(tasks.endWhenTold, ["silent"], { signal, grace: 60_000 }));
+    const at = site.cluster();
+    assert(await at.event("silent begun").wait({ timeout: 50_000 }));
+    controller.abort();
+    await assertRejects(() => call);
+    assert(await at.event("silent told").wait({ timeout: 50_000 }));
+  } finally {
+    way.close();
+  }
 });
 
 // ── Over loopback

@@ -109,23 +109,3 @@ siteTest("a pool works on whose removal a daemon began, and did not survive", as
     way.close();
   }
 });
-
-siteTest("a daemon without grace gives back a job that it was about to begin", async (site) => {
-  const way = await Way.open(site);
-  try {
-    const daemon = await site.daemon(["--url", way.url, "--grace", "0"]);
-    const pool = site.pool({}, { lease: 10_000, waitForWorkers: 60_000 });
-    way.delay = 1_000;
-    kept(pool.apply(tasks.nap, [55_000]));
-    await until(() => pool.stats().running === 1, "the job");
-    // It hears of the job after a second, and of the function after two.
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
-    daemon.signal("SIGTERM");
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise((resolve) => timer = setTimeout(resolve, 35_000, "it runs on"));
-    assertEquals(await Promise.race([daemon.ended, late]), 0);
-    clearTimeout(timer);
-  } finally {
-    way.close();
-  }
-});

@@ -3,7 +3,7 @@ import type { Redis, RedisOptions } from "ioredis";
 import { parseUrl } from "./url.ts";
 
 /** A server that is asked, and does not answer for so long, in ms, is taken for lost. */
-export const SILENCE_MS = 15_000;
+export const SILENCE_MS = 20_000;
 
 /** A Redis, to connect to. */
 export class Server {
