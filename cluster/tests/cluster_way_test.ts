@@ -1,6 +1,6 @@
 /** A pool on a cluster whose way to Redis breaks amid a word, or falls silent. */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertFalse } from "@std/assert";
 import { Pool } from "@multiprocessing/core/pool";
 import { ROOT } from "../../scripts/runtimes.ts";
 import { cluster } from "../mod.ts";
@@ -80,6 +80,24 @@ siteTest("Pool on a cluster leaves a connection that has fallen silent", async (
     await pool.terminate();
   }
 });
+
+siteTest(
+  "Pool on a cluster lives while much is on a slow way for longer than its lease",
+  async (site) => {
+    const daemon = await site.daemon();
+    const way = await Way.open(site);
+    way.rate = 6_000;
+    const pool = new Pool({ backend: cluster(way.url, { root: ROOT, lease: 3_000 }) });
+    try {
+      const item = new Uint8Array(48_000_000).fill(1);
+      assertEquals(await soon(pool.apply(tasks.sum, [item])), 48_000_000);
+      assertFalse(daemon.output.includes("its client is gone"), daemon.output);
+    } finally {
+      await pool.terminate();
+      way.close();
+    }
+  },
+);
 
 siteTest("a pool works on whose removal a daemon began, and did not survive", async (site) => {
   const way = await Way.open(site);

@@ -5,8 +5,8 @@
  */
 
 import type { Redis } from "ioredis";
-import { toBase64, toBuffer } from "../runtime/host.ts";
-import { type Bytes, MANY_BYTES } from "./messages.ts";
+import { randomUUID, toBase64, toBuffer } from "../runtime/host.ts";
+import { type Aside, type Bytes, MANY_BYTES } from "./messages.ts";
 import type { Names } from "./names.ts";
 
 /** How long bytes are kept of whose pool nothing is heard, in ms. */
@@ -22,11 +22,14 @@ export class Gone extends Error {
 /** Which bytes of a job. */
 export type Part = "in" | "out";
 
+/** So many bytes pass at a time: what is urgent, such as a sign of life, waits for no more than these. */
+const PIECE_BYTES = 2 ** 22;
+
 /**
  * Keeps the bytes of one pool that are too many for a message.
  *
- * They lie under the name of their job: should it run twice, its second result replaces the first. One
- * that comes when the job is settled, such as of a daemon that was paused, the client sweeps away.
+ * They lie under the name of their job. Should it run twice, there are two results; the one that comes
+ * when it is settled, such as of a daemon that was paused, the client sweeps away.
  */
 export class Parcels {
   readonly #redis: Redis;
@@ -47,13 +50,17 @@ export class Parcels {
   /** Makes bytes of a job ready for a message. */
   async send(job: string, part: Part, bytes: Uint8Array): Promise<Bytes> {
     if (bytes.length < MANY_BYTES) return { b: toBase64(bytes) };
-    const k = `${part}:${job}`;
-    // Not as one transaction: such a one the client does not send again when the connection breaks.
-    await Promise.all([
-      this.#redis.hset(this.#key, k, toBuffer(bytes)),
-      this.#redis.pexpire(this.#key, this.#keep),
-    ]);
-    return { k };
+    const k = `${part}:${job}:${randomUUID().slice(0, 8)}`;
+    const n = Math.ceil(bytes.length / PIECE_BYTES);
+    for (let at = 0; at < n; at++) {
+      const piece = bytes.subarray(at * PIECE_BYTES, (at + 1) * PIECE_BYTES);
+      // Not as one transaction: such a one the client does not send again when the connection breaks.
+      await Promise.all([
+        this.#redis.hset(this.#key, `${k}:${at}`, toBuffer(piece)),
+        this.#redis.pexpire(this.#key, this.#keep),
+      ]);
+    }
+    return { k, n };
   }
 
   /**
@@ -61,21 +68,35 @@ export class Parcels {
    *
    * @throws {Gone} If they do not.
    */
-  async fetch({ k }: { k: string }): Promise<Uint8Array<ArrayBuffer>> {
-    const bytes = await this.#redis.hgetBuffer(this.#key, k);
-    if (bytes === null) throw new Gone(`The bytes ${k} are gone: Redis has lost them`);
-    return new Uint8Array(bytes);
+  async fetch(message: Aside): Promise<Uint8Array<ArrayBuffer>> {
+    const pieces: Uint8Array[] = [];
+    for (const field of fieldsOf(message)) {
+      const piece = await this.#redis.hgetBuffer(this.#key, field);
+      if (piece === null) throw new Gone(`The bytes ${field} are gone: Redis has lost them`);
+      pieces.push(piece);
+    }
+    const bytes = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+    let at = 0;
+    for (const piece of pieces) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+    return bytes;
   }
 
   /** Forgets what lies beside a message that nobody will read again. */
   drop(message: Bytes): void {
-    if ("k" in message) this.#redis.hdel(this.#key, message.k).catch(() => {});
+    if ("k" in message) this.#redis.hdel(this.#key, ...fieldsOf(message)).catch(() => {});
   }
 
   /** Forgets what lies beside the messages of jobs that are settled. */
   async sweep(isSettled: (job: string) => boolean): Promise<void> {
     const fields = await this.#redis.hkeys(this.#key);
-    const left = fields.filter((field) => isSettled(field.slice(field.indexOf(":") + 1)));
+    const left = fields.filter((field) => isSettled(field.split(":")[1]!));
     if (left.length > 0) await this.#redis.hdel(this.#key, ...left);
   }
+}
+
+function fieldsOf({ k, n }: Aside): string[] {
+  return Array.from({ length: n }, (_, at) => `${k}:${at}`);
 }

@@ -81,8 +81,14 @@ export interface CodeRecord {
 /** From so many bytes on they lie beside the message: BullMQ copies messages into its events, and keeps both. */
 export const MANY_BYTES: number = 16 * 1024;
 
-/** Bytes: in the message as Base64 or, if there are many, under a key of their own. */
-export type Bytes = { b: string } | { k: string };
+/** Bytes: in the message as Base64 or, if there are many, beside it. */
+export type Bytes = { b: string } | Aside;
+
+/** Bytes that lie beside a message: what their key begins with, and in how many pieces. */
+export interface Aside {
+  k: string;
+  n: number;
+}
 
 /** What a job of BullMQ holds. */
 export interface JobData {
