@@ -17,6 +17,7 @@ import { SCRIPTS } from "../wire/scripts.ts";
 import { Value } from "../shared/value.ts";
 import { Lock } from "../sync/lock.ts";
 import { freePort, redisTest } from "./fixtures/redis_server.ts";
+import { kept, until } from "./fixtures/site.ts";
 
 test("new RedisConnection() refuses URLs, names and numbers that it cannot use", () => {
   const refused: [string, string][] = [
@@ -132,12 +133,14 @@ redisTest("RedisConnection opens two sockets, however many wait", async (on) => 
   const connection = on.connect();
   await on.client.ping();
   const queues = Array.from({ length: 20 }, (_, i) => new Queue(connection, `q${i}`));
-  const waiting = queues.map((queue) => queue.get());
+  const waiting = queues.map((queue) => kept(queue.get()));
+  const clients = async () => {
+    const text = await on.client.info("clients");
+    return Number(/connected_clients:(\d+)/.exec(text)![1]);
+  };
+  await until(async () => await clients() >= 3, "two sockets, and the test's own");
   await assertRejects(() => queues[0]!.get({ timeout: 100 }));
-  assertEquals(
-    await on.client.info("clients").then((text) => /connected_clients:(\d+)/.exec(text)![1]),
-    "3",
-  );
+  assertEquals(await clients(), 3);
   await Promise.all(queues.map((queue, i) => queue.put(i)));
   assertEquals(await Promise.all(waiting), queues.map((_, i) => i));
 });
