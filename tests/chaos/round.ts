@@ -122,7 +122,7 @@ class Round {
       () => this.#plans.every((plan, i) => begun(plan) || !this.#members[i]!.isAlive()),
     );
     await until(() => this.#living().length === 0, lifeMs);
-    await this.#close();
+    await this.#close(own);
     await Promise.all(pools);
     await Promise.all(this.#couriers.map(({ done }) => done));
     await this.#end(ownPart);
@@ -177,15 +177,16 @@ class Round {
   }
 
   /** Whoever waits for ever gets what it waits for. */
-  async #close(): Promise<void> {
+  async #close(own: Plan): Promise<void> {
     const { closing, condition, queues, carrier, barrier, halves } = this.#world;
     closing.set();
     for (const queue of [...queues, carrier]) queue.close();
     barrier.abort();
     try {
       const guard = await condition.acquire({ timeout: DEADLINE_MS });
-      // Who comes next is not told whether it was abandoned.
-      halves.condition.fill(0);
+      // Who comes next is not told whether it was abandoned. An actor of this process may hold it, too.
+      const held = own.strands.some((_, i) => this.#ledger.get(own.actor + i, "condition") !== 0);
+      if (!held) halves.condition.fill(0);
       condition.notifyAll();
       guard.release();
     } catch (error) {
