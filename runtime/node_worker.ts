@@ -4,8 +4,7 @@ import type { NativeWorker, WorkerStart } from "./adapter.ts";
 /** Starts a worker of `node:worker_threads`: what the adapters of Node and Deno use. */
 export function startNodeWorker(start: WorkerStart, options: WorkerOptions = {}): NativeWorker {
   const { entry, message, transfer, onExit } = start;
-  const url = new URL(`data:text/javascript,${encodeURIComponent(entry)}`);
-  const worker = new Worker(url, {
+  const worker = new Worker(entryUrl(entry), {
     workerData: message,
     transferList: transfer as never[],
     ...options,
@@ -18,6 +17,20 @@ export function startNodeWorker(start: WorkerStart, options: WorkerOptions = {})
     unref: () => worker.unref(),
     terminate: () => void worker.terminate(),
   };
+}
+
+/**
+ * The URL of an entry, as short as can be: Deno keeps it for ever, once for each worker.
+ *
+ * An entry has no texts of several lines, so that its lines can lose what is for readers only.
+ */
+function entryUrl(entry: string): URL {
+  const short = entry.replace(/\/\*\*.*?\*\//gs, "").replace(/^\s+(\/\/(?!#).*)?/gm, "");
+  return new URL(`data:text/javascript,${short.replace(/[%#?\s]|[^ -~]/g, encode)}`);
+}
+
+function encode(character: string): string {
+  return character === " " ? " " : encodeURIComponent(character);
 }
 
 /** Where an entry under `node:worker_threads` finds its message. */
