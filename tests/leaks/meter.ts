@@ -36,8 +36,12 @@ const PARTS = 5;
 /** The warm-up's share of the whole. */
 const WARM_UP = 0.2;
 
-// Deno keeps an idle thread for file access and the like for 10 seconds.
-const THREADS_END_MS = 15_000;
+// Deno keeps an idle thread for file access and the like for 10 seconds, with 25 MB, and gives back
+// the memory of a worker some time after its end.
+const SETTLE_MS = 15_000;
+
+/** So often garbage is collected meanwhile. */
+const LOOK_MS = 1_000;
 
 /** What the runtimes give to collect garbage by. */
 interface Collectors {
@@ -67,15 +71,14 @@ function look(done: number): Sample {
   }
 }
 
-/** Takes a sample when what can go has gone: finalizers run, and threads end, some time afterwards. */
-async function sample(done: number, first?: Sample): Promise<Sample> {
-  const deadline = performance.now() + THREADS_END_MS;
-  for (;;) {
+/** Takes a sample when what can go has gone: finalizers run, threads end and memory comes back later. */
+async function sample(done: number): Promise<Sample> {
+  const started = performance.now();
+  do {
     await collect();
-    const now = look(done);
-    const back = first === undefined || (now.threads <= first.threads && now.files <= first.files);
-    if (back || performance.now() > deadline) return now;
-  }
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  } while (performance.now() - started < SETTLE_MS);
+  return look(done);
 }
 
 /**
@@ -97,11 +100,10 @@ export async function measure(
     await tidy?.();
   };
   await repeat(count * WARM_UP);
-  const first = await sample(0);
-  const samples = [first];
+  const samples = [await sample(0)];
   for (let part = 1; part <= PARTS; part++) {
     await repeat(count / PARTS);
-    samples.push(await sample(count / PARTS * part, part === PARTS ? first : undefined));
+    samples.push(await sample(count / PARTS * part));
   }
   console.log(`\n${MARK}${JSON.stringify({ samples } satisfies Report)}`);
 }
