@@ -74,6 +74,12 @@ export class SharedArray<T extends ElementType = ElementType> {
       const { type } = parts as TypedParts;
       return new SharedArray(type, 0, new AdoptOptions(parts as TypedParts));
     });
+    // Python's idiom. TypeScript refuses it; JavaScript would make a property of this one object, unshared.
+    // With the first element refused no loop goes on to the others.
+    Object.defineProperty(SharedArray.prototype, 0, {
+      get: () => refuseBrackets("read"),
+      set: () => refuseBrackets("write"),
+    });
   }
 
   /**
@@ -208,6 +214,12 @@ export class SharedArray<T extends ElementType = ElementType> {
 // JSR leaves methods that are named by a symbol out of the declarations that it makes for npm.
 /** An array's elements can be read by `for`. */
 export interface SharedArray<T extends ElementType = ElementType> extends Iterable<ElementOf<T>> {}
+
+function refuseBrackets(verb: "read" | "write"): never {
+  throw new TypeError(
+    `Cannot ${verb} SharedArray by [0]: use at(0) and set(0, value), or 'array', its typed array`,
+  );
+}
 
 function checkSize(size: number): number {
   if (Number.isSafeInteger(size) && size >= 0) return size;

@@ -417,6 +417,7 @@ const MISTAKES: Record<string, (() => unknown)[]> = {
     () => new SharedArray("i32", 2 ** 50),
     () => new SharedArray("i32", 1).at(1),
     () => new SharedArray("i32", 1).at(wrong("0")),
+    () => (new SharedArray("i32", 1) as unknown as number[])[0],
     () => new SharedStruct(wrong(5)),
     () => new SharedStruct({ x: "i32" }, wrong(5)),
     () => new SharedStruct({ x: "i32" }, wrong({ y: 1 })),

@@ -299,6 +299,17 @@ test("SharedArray can be iterated again and again; each element is read when its
   assertEquals([first, rest], [1, [20, 3]]);
 });
 
+test("SharedArray refuses the brackets of Python and of typed arrays, which would share nothing", () => {
+  const array = newArray("i32", [1, 2]);
+  const bare = array as unknown as Record<number, number>;
+  const mend = "use at(0) and set(0, value), or 'array'";
+  assertThrows(() => bare[0], TypeError, `Cannot read SharedArray by [0]: ${mend}`);
+  assertThrows(() => bare[0] = 5, TypeError, `Cannot write SharedArray by [0]: ${mend}`);
+  assertEquals([...array], [1, 2]);
+  (array.array as Int32Array)[0] = 5;
+  assertEquals([array.at(0), Object.keys(array).sort()], [5, ["array", "length"]]);
+});
+
 test("SharedArray is typed: elements, values and typed array go by the element type", () => {
   const floats = new SharedArray("f64", [1]);
   const view: Float64Array = floats.array;
