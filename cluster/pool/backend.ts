@@ -13,11 +13,8 @@
  * | is sent   | in the table, and in Redis   | its result; lost more often than is allowed; cancelled      |
  * | settled   | nowhere here                 | Redis may have it, and a daemon run it: nobody hears of it  |
  *
- * **Settled once.** A job leaves the table before it is settled, so that a second result finds nothing.
- *
- * **Not awaited for ever.** Events may be lost: when there is no news for a while, each job is asked for.
- * One that Redis does not know is sent again under its id. Where no daemon is, jobs fail after
- * `waitForWorkers`.
+ * How a job is settled, and that each is, is the business of results.ts. Where no daemon is, jobs fail
+ * after `waitForWorkers`.
  *
  * **Another life.** A pool that the daemons have given up, because its program was silent for too long,
  * goes on as a new one: with an id, a queue and keys that nothing late can be meant for.
@@ -28,38 +25,27 @@
 import {
   type Backend,
   type BackendOptions,
-  decodeValue,
   encodeValue,
   type FullJob,
   isCall,
   type Job,
-  NO_SOURCES,
   type PoolStats,
-  rejectJob,
-  resolveJob,
-  rethrow,
-  SETTLED,
   WAITS,
 } from "@multiprocessing/core/backend";
-import { ClosedError, ProcessLostError, TimeoutError } from "@multiprocessing/core/errors";
-import { ModuleMismatchError, NoWorkersError } from "../errors.ts";
-import { availableParallelism, fromBase64, toBase64 } from "../runtime/host.ts";
-import { Gone, Parcels } from "../wire/bytes.ts";
-import type { ChunkResult, JobResult, NodeRecord, PoolRecord } from "../wire/messages.ts";
+import { ClosedError, TimeoutError } from "@multiprocessing/core/errors";
+import { NoWorkersError } from "../errors.ts";
+import { availableParallelism, toBase64 } from "../runtime/host.ts";
+import { Parcels } from "../wire/bytes.ts";
+import type { NodeRecord, PoolRecord } from "../wire/messages.ts";
 import { Names } from "../wire/names.ts";
 import { refuse } from "../wire/refusal.ts";
 import { Functions } from "./functions.ts";
-import { Link, type Listener } from "./link.ts";
+import { Link } from "./link.ts";
 import type { Settled } from "./options.ts";
 import { Outbox, type Sent } from "./outbox.ts";
 import { newPoolId, Presence } from "./presence.ts";
 import { Recalls } from "./recalls.ts";
-
-/** After so many milliseconds without news each job is asked for. */
-const SILENCE_MS = 2_000;
-
-/** So often a job is sent again of which Redis has lost a part. */
-const AGAIN = 5;
+import { Results } from "./results.ts";
 
 /** Runs a pool's jobs on a cluster. */
 export class ClusterBackend implements Backend {
@@ -70,6 +56,7 @@ export class ClusterBackend implements Backend {
   readonly #functions: Functions;
   readonly #presence: Presence;
   readonly #outbox: Outbox;
+  readonly #results: Results;
   readonly #watched = new WeakMap<object, Sent>();
   readonly #link: Promise<Link>;
   readonly #end: () => void;
@@ -84,11 +71,7 @@ export class ClusterBackend implements Backend {
   #broken: { reason: unknown } | undefined;
   #count = 0;
   #slots = 0;
-  #heard = 0;
   #lonelySince: number | undefined;
-  #running = 0;
-  #completed = 0;
-  #failed = 0;
 
   /** @throws {TargetError | EncodingError} If the initializer or its arguments cannot be sent. */
   constructor(settled: Settled, options: BackendOptions) {
@@ -108,23 +91,30 @@ export class ClusterBackend implements Backend {
       onSilence: () => this.#failAll(this.#unreachable()),
       onRefusal: (error) => this.#break(error),
     });
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.ended = promise;
-    this.#end = resolve;
-    this.#link = Link.open(
-      settled.server,
-      this.#names.queue(id),
-      this.#names.bull,
-      this.#hears(),
-    );
-    this.#recalls = new Recalls(this.#link, () => this.#names.cancel(this.#record.id));
-    void this.#open();
     this.#outbox = new Outbox({
       ready: () => this.#ready.promise,
       parcels: (link) => this.#parcels ??= new Parcels(link.redis, this.#names, this.#record),
       prepare: ({ redis }) => this.#functions.tell(redis),
-      refuse: (sent, error) => this.#reject(sent, error),
+      refuse: (sent, error) => this.#results.reject(sent, error),
     });
+    this.#results = new Results({
+      name: options.name,
+      lossRetries: settled.lossRetries,
+      outbox: this.#outbox,
+      functions: this.#functions,
+      link: () => this.#link,
+      parcels: () => this.#parcels,
+      onSettled: () => this.#goOn(),
+    });
+    this.#link = Link.open(settled.server, this.#names.queue(id), this.#names.bull, {
+      ...this.#results.hears(),
+      refused: (error) => this.#break(error),
+    });
+    this.#recalls = new Recalls(this.#link, () => this.#names.cancel(this.#record.id));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.ended = promise;
+    this.#end = resolve;
+    void this.#open();
   }
 
   #describe(id: string): PoolRecord {
@@ -189,7 +179,7 @@ export class ClusterBackend implements Backend {
     const sent = this.#watched.get(job);
     if (sent === undefined) return;
     const inRedis = this.#outbox.sent.has(sent.id);
-    if (this.#reject(sent, reason) && inRedis) this.#recalls.add(sent, grace !== undefined);
+    if (this.#results.reject(sent, reason) && inRedis) this.#recalls.add(sent, grace !== undefined);
   }
 
   close(): void {
@@ -204,143 +194,13 @@ export class ClusterBackend implements Backend {
 
   stats(): PoolStats {
     const { size } = this;
-    const running = this.#running;
+    const { running, completed, failed } = this.#results;
     const queued = this.#outbox.size - running;
-    const [completed, failed] = [this.#completed, this.#failed];
     const idle = Math.max(0, size - running);
     return { size, idle, queued, running, completed, failed, replaced: 0 };
   }
 
-  // ── Results
-
-  #hears(): Listener {
-    const mark = (id: string, running: boolean): void => {
-      const sent = this.#outbox.sent.get(id);
-      if (sent !== undefined) this.#mark(sent, running);
-    };
-    const hear = (): void => void (this.#heard = performance.now());
-    return {
-      active: (id) => (hear(), mark(id, true)),
-      waiting: (id) => mark(id, false),
-      completed: (id, result) => (hear(), this.#take(id, result)),
-      failed: (id, reason) => (hear(), void this.#lose(id, reason).catch(() => {})),
-      refused: (error) => this.#break(error),
-    };
-  }
-
-  #mark(sent: Sent, running: boolean): void {
-    if (sent.running === running) return;
-    sent.running = running;
-    this.#running += running ? 1 : -1;
-  }
-
-  /** Takes a result; of a job that is settled, it is dropped. */
-  #take(id: string, result: JobResult | null): void {
-    const sent = this.#outbox.sent.get(id);
-    if (sent === undefined) return;
-    if (result === null) {
-      this.#reject(sent, this.#lost(`The result of job ${id} is lost`));
-    } else if ("r" in result) {
-      this.#reject(sent, new ModuleMismatchError(result.r));
-    } else if ("g" in result) {
-      void this.#sendAgain(sent, result.g);
-    } else {
-      const answer = "v" in result ? result.v : result.e;
-      const failed = "e" in result;
-      // At once: no promise for each of thousands.
-      if ("b" in answer) this.#settle(sent, fromBase64(answer.b), failed);
-      else {
-        const parcels = this.#parcels!;
-        parcels.fetch(answer).then(
-          (bytes) => this.#settle(sent, bytes, failed),
-          (error) => this.#missResult(sent, error),
-        ).finally(() => parcels.drop(answer));
-      }
-    }
-  }
-
-  #settle(sent: Sent, bytes: Uint8Array, failed: boolean): void {
-    const { job } = sent;
-    let value: unknown;
-    try {
-      value = decodeValue(bytes);
-      if (!failed && !isCall(job)) value = mapResult(value as ChunkResult);
-    } catch (error) {
-      return void this.#reject(sent, error);
-    }
-    if (failed && !isCall(job)) return void this.#reject(sent, value);
-    if (!this.#forget(sent)) return;
-    if (failed) this.#failed++;
-    else this.#completed++;
-    resolveJob(job, failed ? rethrow(value, job.mark, NO_SOURCES) : value);
-    this.#goOn();
-  }
-
-  /** The job has run, but what came of it is not there. */
-  #missResult(sent: Sent, error: unknown): void {
-    if (!(error instanceof Gone)) return void this.#reject(sent, error);
-    if (this.#settled.lossRetries > 0) return void this.#sendAgain(sent, error.message);
-    this.#reject(sent, this.#lost(`The result of job ${sent.id} is lost: ${error.message}`));
-  }
-
-  /** While this program was silent its pool was taken for dead, and a part of a job with it. */
-  async #sendAgain(sent: Sent, reason: string): Promise<void> {
-    if (sent.sending || !this.#outbox.sent.has(sent.id)) return;
-    if (++sent.again > AGAIN) return void this.#reject(sent, this.#lost(reason));
-    sent.sending = true;
-    sent.data = undefined;
-    this.#mark(sent, false);
-    try {
-      const link = await this.#link;
-      await this.#functions.tell(link.redis, true);
-      await link.queue.remove(sent.id);
-      await this.#outbox.send(link, [sent]);
-    } catch (error) {
-      this.#reject(sent, error);
-    }
-  }
-
-  /** Settles a job that its daemons have not survived; unless it had not begun when the last one was lost. */
-  async #lose(id: string, reason: string): Promise<void> {
-    const sent = this.#outbox.sent.get(id);
-    if (sent === undefined) return;
-    const { lossRetries } = this.#settled;
-    const times = lossRetries === 0 ? "once" : `${lossRetries + 1} times`;
-    const error = this.#lost(
-      `The task was lost ${times}: each daemon that ran it has died, or was cut off ` +
-        `(job ${id}: ${reason})`,
-    );
-    if (lossRetries === 0) return void this.#reject(sent, error);
-    const job = await (await this.#link).queue.getJob(id);
-    // Sent again meanwhile.
-    if (!job?.failedReason) return;
-    const waited = job.stalledCounter > lossRetries && job.progress !== lossRetries;
-    if (waited) await this.#sendAgain(sent, error.message);
-    else this.#reject(sent, error);
-  }
-
-  /** Nothing is known of the daemon but that it is silent. */
-  #lost(message: string): ProcessLostError {
-    return new ProcessLostError(message, { exitCode: -9, pid: 0, processName: this.#record.name });
-  }
-
-  /** Returns false if the job was settled before. */
-  #reject(sent: Sent, error: unknown): boolean {
-    if (!this.#forget(sent)) return false;
-    this.#failed++;
-    rejectJob(sent.job, error);
-    this.#goOn();
-    return true;
-  }
-
-  #forget(sent: Sent): boolean {
-    if (!this.#outbox.delete(sent)) return false;
-    this.#mark(sent, false);
-    const { job: { watch }, data } = sent;
-    if (watch !== undefined) watch.task = SETTLED;
-    if (data !== undefined) this.#parcels?.drop(data.i);
-    return true;
-  }
+  // ── Waiting
 
   #goOn(): void {
     if (this.#outbox.size > 0) return this.#outbox.pump();
@@ -348,11 +208,9 @@ export class ClusterBackend implements Backend {
     this.#endIfDone();
   }
 
-  // ── Waiting
-
   /** There are jobs again, or none any more. */
   #busy(): void {
-    this.#heard = performance.now();
+    this.#results.hear();
     this.#link.then((link) => this.#keepAlive(link)).catch(() => {});
   }
 
@@ -371,9 +229,7 @@ export class ClusterBackend implements Backend {
     this.#ready.resolve(link);
     await this.#recalls.repeat(link);
     await this.#parcels?.sweep((id) => !this.#outbox.sent.has(id));
-    if (this.#outbox.sent.size > 0 && performance.now() - this.#heard > SILENCE_MS) {
-      await this.#askForAll(link);
-    }
+    await this.#results.ask(link);
   }
 
   /** What was sent may have begun, and daemons have dropped it: whether it may begin again is to be seen. */
@@ -387,11 +243,7 @@ export class ClusterBackend implements Backend {
     // Who waits already goes on waiting.
     if (this.#isReady) this.#ready = Promise.withResolvers();
     this.#isReady = false;
-    const { sent } = this.#outbox;
-    for (const each of [...sent.values()]) {
-      if (this.#settled.lossRetries > 0) this.#mark(each, false);
-      else this.#reject(each, this.#lost(`Redis has lost job ${each.id}, which may have begun`));
-    }
+    this.#results.loseAll();
     this.#outbox.takeBack();
     this.#outbox.pump();
   }
@@ -420,32 +272,13 @@ export class ClusterBackend implements Backend {
     return new TimeoutError(`Redis at ${server.shown} has not answered for ${patience} ms`);
   }
 
-  /** Settles what was settled unheard, and sends what Redis has lost. */
-  async #askForAll(link: Link): Promise<void> {
-    const asked = [...this.#outbox.sent.values()].filter(({ sending }) => !sending);
-    const jobs = await Promise.all(asked.map(({ id }) => link.queue.getJob(id)));
-    const lost: Sent[] = [];
-    asked.forEach((sent, at) => {
-      const job = jobs[at];
-      if (job === undefined) {
-        // What lay beside it is lost, too.
-        sent.data = undefined;
-        if (this.#settled.lossRetries > 0) lost.push(sent);
-        else this.#reject(sent, this.#lost(`Redis has lost job ${sent.id}, which may have begun`));
-      } else if (job.finishedOn === undefined) return;
-      else if (job.failedReason) void this.#lose(sent.id, job.failedReason).catch(() => {});
-      else this.#take(sent.id, job.returnvalue);
-    });
-    if (lost.length > 0) await this.#outbox.send(link, lost);
-  }
-
   // ── The end
 
   #failAll(reason: unknown): void {
     const { backlog, sent } = this.#outbox;
-    for (const each of backlog) this.#reject(each, reason);
+    for (const each of backlog) this.#results.reject(each, reason);
     for (const each of sent.values()) {
-      this.#reject(each, reason);
+      this.#results.reject(each, reason);
       // Else its whole queue is removed.
       if (this.#state === "open") this.#recalls.add(each, true);
     }
@@ -486,9 +319,4 @@ function encodeItems(items: unknown[], job: Job): Uint8Array {
     items.forEach((item, at) => encodeValue(item, `items[${first + at}]`, refuse));
     throw error;
   }
-}
-
-function mapResult({ values, errors, took }: ChunkResult) {
-  const decoded = errors.map(([at, bytes]): [number, unknown] => [at, decodeValue(bytes)]);
-  return { values, errors: new Map(decoded), took, sources: NO_SOURCES };
 }
