@@ -37,27 +37,29 @@ function busyLoop(): ChildProcess {
   return spawn(process.execPath, ["-e", "for (;;);"], { stdio: "ignore" });
 }
 
+// Exits through "exit", where the busy loops are ended, too.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+
 async function main(args: string[]): Promise<number> {
   const times = takeNumber(args, "times", 20);
   const load = Array.from({ length: takeNumber(args, "load", availableParallelism()) }, busyLoop);
+  const unload = () => load.forEach((loop) => loop.kill());
+  process.once("exit", unload);
   const test = [process.execPath, join(ROOT, "scripts/test.ts"), "--only=tests"];
   let passed = 0;
   let failed = 0;
-  try {
-    for (let round = 1; round <= times && failed === 0; round++) {
-      const begun = Date.now();
-      const command = [...test, `--timeout=${FILE_TIMEOUT}`, ...args];
-      const { output, code } = await capture(command, ROUND_TIMEOUT);
-      const sums = /(\d+) passed, (\d+) failed\s*$/.exec(output);
-      passed += Number(sums?.[1] ?? 0);
-      failed += Math.max(Number(sums?.[2] ?? 0), code === 0 ? 0 : 1);
-      const minutes = ((Date.now() - begun) / 60_000).toFixed(1);
-      console.log(`round ${round} of ${times}: ${sums?.[0].trim() ?? "no sum"}, ${minutes} min`);
-      if (failed > 0) console.log(output);
-    }
-  } finally {
-    for (const loop of load) loop.kill();
+  for (let round = 1; round <= times && failed === 0; round++) {
+    const begun = Date.now();
+    const command = [...test, `--timeout=${FILE_TIMEOUT}`, ...args];
+    const { output, code } = await capture(command, ROUND_TIMEOUT);
+    const sums = /(\d+) passed, (\d+) failed\s*$/.exec(output);
+    passed += Number(sums?.[1] ?? 0);
+    failed += Math.max(Number(sums?.[2] ?? 0), code === 0 ? 0 : 1);
+    const minutes = ((Date.now() - begun) / 60_000).toFixed(1);
+    console.log(`round ${round} of ${times}: ${sums?.[0].trim() ?? "no sum"}, ${minutes} min`);
+    if (failed > 0) console.log(output);
   }
+  unload();
   console.log(`\n${passed} passed, ${failed} failed`);
   return failed > 0 ? 1 : 0;
 }
