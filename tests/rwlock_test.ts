@@ -410,9 +410,10 @@ test("RWLock.readSync() and read() are let in by one who writes again and again"
   }
   stop.value = 1;
   assert(await child.join({ timeout: SOON }));
-  // Mostly it is none; without politeness it is thousands. A busy machine takes long to wake some sleepers.
+  // Without politeness it is thousands. A busy machine may take long to wake a sleeper.
   overtaken.sort((a, b) => a - b);
-  assertLessOrEqual(overtaken[10]!, 50, `overtaken by ${overtaken}`);
+  assertLessOrEqual(overtaken[10]!, 5, `overtaken by ${overtaken}`);
+  assertLessOrEqual(overtaken.at(-1)!, 200, `overtaken by ${overtaken}`);
 });
 
 test("RWLock.readSync() of a process that reads passes, though another one waits to write", async () => {
