@@ -22,7 +22,8 @@ export function startNodeWorker(start: WorkerStart, options: WorkerOptions = {})
 /**
  * The URL of an entry, as short as can be: Deno keeps it for ever, once for each worker.
  *
- * An entry has no texts of several lines, so that its lines can lose what is for readers only.
+ * An entry, minified too, has no text with a line that begins with a space, so that its lines can lose
+ * what is for readers only.
  */
 function entryUrl(entry: string): URL {
   const short = entry.replace(/\/\*\*.*?\*\//gs, "").replace(/^\s+(\/\/(?!#).*)?/gm, "");
