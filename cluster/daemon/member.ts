@@ -14,7 +14,7 @@
  * @module
  */
 
-import { type Job, WaitingError, Worker as JobWorker } from "bullmq";
+import { type Job, WaitingError } from "bullmq";
 import type { Redis } from "ioredis";
 import { decodeValue, encodeError, encodeValue } from "@multiprocessing/core/backend";
 import { ClosedError } from "@multiprocessing/core/errors";
@@ -27,6 +27,7 @@ import { refuse } from "../wire/refusal.ts";
 import type { Server } from "../wire/server.ts";
 import { Appetite } from "./appetite.ts";
 import { Functions, type Permits, Refused } from "./functions.ts";
+import { JobWorker } from "./job_worker.ts";
 import { type Input, type Output, prepare, runJob, type Runnable } from "./run.ts";
 
 /** After so long BullMQ tries again what has failed because Redis was out of reach; its own is 15 s. */
@@ -88,7 +89,7 @@ export class Member {
       maxStalledCount: pool.lossRetries,
       runRetryDelay: RETRY_MS,
       drainDelay: DRAIN_SECONDS,
-    });
+    }, redis);
     this.#worker.on("error", () => {}); // It connects again by itself.
   }
 

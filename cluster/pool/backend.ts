@@ -109,6 +109,7 @@ export class ClusterBackend implements Backend {
     this.#link = Link.open(settled.server, this.#names.queue(id), this.#names.bull, {
       ...this.#results.hears(),
       refused: (error) => this.#break(error),
+      idle: () => this.#outbox.size === 0,
     });
     this.#recalls = new Recalls(this.#link, () => this.#names.cancel(this.#record.id));
     const { promise, resolve } = Promise.withResolvers<void>();

@@ -29,6 +29,8 @@ export interface Listener {
   failed(id: string, reason: string): void;
   /** Redis does not let us in: without this, it would be asked for ever. */
   refused(error: unknown): void;
+  /** Whether there is nothing to hear of. */
+  idle(): boolean;
 }
 
 /** A pool's connections to Redis, and BullMQ's objects on them. */
@@ -47,6 +49,8 @@ export class Link {
   /** Where to go on. From the beginning: what happens before the first read must not be missed. */
   #heard = "0";
   #linger: ReturnType<typeof setTimeout> | undefined;
+  /** Until there is something to hear of again. */
+  #silence: PromiseWithResolvers<void> | undefined;
 
   /** Connects. Does not wait until it is: commands do. */
   static async open(
@@ -141,12 +145,28 @@ export class Link {
     this.#queue = this.#openQueue(this.#queue.name);
   }
 
+  /** Redis has taken jobs. Who has none reads no events: the first would only tell that one was sent. */
+  heed(): void {
+    this.#silence?.resolve();
+    this.#silence = undefined;
+  }
+
   #listen(): QueueEvents {
-    const events = new this.#bullmq.QueueEvents(this.#queue.name, {
-      connection: this.redis,
-      prefix: this.#prefix,
-      lastEventId: this.#heard,
-    });
+    const { QueueEvents, createRedisBackend } = this.#bullmq;
+    const open: typeof createRedisBackend = (name, options, more) => {
+      const backend = createRedisBackend(name, options, more);
+      const read = backend.readEvents.bind(backend);
+      backend.readEvents = async (id, ms) => {
+        if (this.#listener.idle()) await (this.#silence ??= Promise.withResolvers()).promise;
+        return await read(id, ms);
+      };
+      return backend;
+    };
+    const events = new QueueEvents(
+      this.#queue.name,
+      { connection: this.redis, prefix: this.#prefix, lastEventId: this.#heard },
+      open,
+    );
     events.on("error", () => {}); // It connects again by itself.
     const { active, waiting, completed, failed } = this.#listener;
     /** What is said after it was left is of a queue that is no more. */

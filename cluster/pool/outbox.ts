@@ -187,6 +187,7 @@ export class Outbox {
     // One takes less than a bulk of one.
     if (jobs.length === 1) await link.queue.add(first.name, first.data, first.opts);
     else await link.queue.addBulk(jobs);
+    link.heed();
   }
 
   async #dataOf(link: Link, { id, job, fn, bytes }: Sent): Promise<JobData> {

@@ -6,6 +6,7 @@
 
 import { setTimeout } from "node:timers";
 
+export { nextTick } from "node:process";
 export { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
 
 /** The longest time that timers know, in ms: some 24 days. Longer ones would be over at once. */

@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from "bullmq";
 import type { Redis, RedisOptions } from "ioredis";
+import { nextTick } from "../runtime/timers.ts";
 import { parseUrl } from "./url.ts";
 
 /** A server that is asked, and does not answer for so long, in ms, is taken for lost. */
@@ -42,6 +43,13 @@ export class Server {
 export function keepAlive(client: Redis, alive: boolean): void {
   const { stream } = client as unknown as { stream?: { ref?(): void; unref?(): void } };
   alive ? stream?.ref?.() : stream?.unref?.();
+}
+
+/** What a connection sends until the end of this turn, it sends in one write. */
+export function inOneWrite(client: Redis): void {
+  const { stream } = client as unknown as { stream?: { cork(): void; uncork(): void } };
+  stream?.cork();
+  nextTick(() => stream?.uncork());
 }
 
 /** Whether a command failed because the connection broke amid it: the client sends those of transactions only once. */

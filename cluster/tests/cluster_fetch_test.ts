@@ -1,0 +1,97 @@
+/** How jobs come to a daemon, and their results back: what is asked of Redis, and when. */
+
+import { assertEquals, assertFalse, assertGreater } from "@std/assert";
+import { kept, range, type Site, siteTest, soon, until } from "./fixtures/site.ts";
+import * as tasks from "./fixtures/tasks.ts";
+import { Way } from "./fixtures/way.ts";
+
+/** The connections that wait in Redis by a command. */
+async function blocked(site: Site, command: string): Promise<Record<string, string>[]> {
+  const list = await site.redis.client.client("LIST") as string;
+  return list.trim().split("\n")
+    .map((line) => Object.fromEntries(line.split(" ").map((field) => field.split("=", 2))))
+    .filter(({ cmd, flags }) => cmd === command && flags!.includes("b"));
+}
+
+siteTest("a daemon that waits for a job has already asked for it", async (site) => {
+  await site.daemon();
+  assertEquals(await site.pool().apply(tasks.square, [3]), 9);
+  // What Redis has been sent, and has not run yet, lies in the connection's buffer.
+  await until(async () => {
+    const waiting = await blocked(site, "bzpopmin");
+    return waiting.length === 1 && Number(waiting[0]!.qbuf) > 0;
+  }, "a question behind the wait");
+});
+
+siteTest("a daemon asks for single jobs only as it waits", async (site) => {
+  const way = await Way.open(site);
+  try {
+    const requests: string[] = [];
+    way.stops = (request) => void requests.push(request);
+    await site.daemon([], {}, way.url);
+    const pool = site.pool();
+    assertEquals(await pool.apply(tasks.square, [0]), 0);
+    await until(async () => (await blocked(site, "bzpopmin")).length === 1, "a wait");
+    requests.length = 0;
+    for (const n of range(5)) {
+      assertEquals(await pool.apply(tasks.square, [n]), n * n);
+      await until(async () => (await blocked(site, "bzpopmin")).length === 1, "a wait");
+    }
+    // BullMQ's question is the script of 11 keys. The wait and the question may come in one piece.
+    const asked = requests.join("").match(/\bbzpopmin\b|\$2\r\n11\b/gi)!.map((each) =>
+      each[0] === "$"
+    );
+    assertGreater(asked.length, 9);
+    asked.forEach((question, at) => assertFalse(question && asked[at - 1], "a second question"));
+  } finally {
+    way.close();
+  }
+});
+
+siteTest("a daemon begins several jobs that come together", async (site) => {
+  await site.daemon();
+  const at = site.cluster();
+  const pool = site.pool();
+  await pool.apply(tasks.square, [1]);
+  for (let round = 0; round < 5; round++) {
+    const names = [`a${round}`, `b${round}`];
+    const calls = names.map((name) => pool.apply(tasks.hold, [name]));
+    for (const name of names) await soon(at.event(`${name} begun`).wait(), name);
+    for (const name of names) await at.event(`${name} go`).set();
+    assertEquals(await Promise.all(calls), names);
+  }
+});
+
+siteTest("a daemon that is stopped runs the job that is on its way there", async (site) => {
+  const way = await Way.open(site);
+  try {
+    const daemon = await site.daemon([], {}, way.url);
+    const pool = site.pool({}, { lossRetries: 0 });
+    assertEquals(await pool.apply(tasks.square, [2]), 4);
+    await until(async () => (await blocked(site, "bzpopmin")).length === 1, "a wait");
+    way.delay = 700;
+    const call = kept(pool.apply(tasks.square, [3]));
+    // In Redis it is the daemon's now, which has not heard of it.
+    const { client } = site.redis;
+    const [active] = await client.keys("*:meta");
+    await until(async () => await client.llen(active!.replace(/meta$/, "active")) === 1, "a job");
+    daemon.signal("SIGTERM");
+    assertEquals(await soon(call), 9);
+    assertEquals(await soon(daemon.ended), 0);
+  } finally {
+    way.close();
+  }
+});
+
+siteTest("a pool without jobs reads no events, and hears of the next job", async (site) => {
+  await site.daemon();
+  const pool = site.pool();
+  for (const n of range(5)) {
+    assertEquals(await pool.apply(tasks.square, [n]), n * n);
+    assertEquals(await blocked(site, "xread"), []);
+  }
+  // Its ear is closed some time after the last job.
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  assertEquals(await pool.apply(tasks.square, [7]), 49);
+  assertEquals(pool.stats(), { ...pool.stats(), queued: 0, running: 0, completed: 6, failed: 0 });
+});
