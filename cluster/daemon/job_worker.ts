@@ -39,14 +39,16 @@ export class JobWorker<Data, Result> extends Worker<Data, Result, string, EagerB
    * Begins at once.
    *
    * @param redis A connection like the one to wait on; it stays the caller's.
+   * @param results Channel on which results are said of jobs that came alone.
    */
   constructor(
     queue: string,
     process: Processor<Data, Result, string>,
     options: WorkerOptions,
     redis: Redis,
+    results: string,
   ) {
-    super(queue, process, options, () => new EagerBackend(queue, options, redis));
+    super(queue, process, options, () => new EagerBackend(queue, options, redis, results));
   }
 
   protected override async moveToActive(token: string, name?: string): Promise<Job> {
@@ -67,7 +69,7 @@ interface Answer {
   token: string;
 }
 
-/** BullMQ's commands; its wait asks for the job, too. */
+/** BullMQ's commands; its wait asks for the job, too, and what came of that job is said at once. */
 class EagerBackend extends RedisQueueBackend {
   /** The same commands, on the connection that waits. */
   readonly #behind: RedisQueueBackend;
@@ -76,8 +78,11 @@ class EagerBackend extends RedisQueueBackend {
   #asked: Promise<void> | undefined;
   #answer: Answer | undefined;
   #gaveJob = false;
+  readonly #results: string;
+  /** Jobs that came by a wait, and their results. */
+  readonly #alone = new Map<string, string | undefined>();
 
-  constructor(queue: string, options: WorkerOptions, redis: Redis) {
+  constructor(queue: string, options: WorkerOptions, redis: Redis, results: string) {
     const { connection, prefix } = options;
     const waiting = redis.duplicate();
     const keys = new QueueKeys(prefix);
@@ -87,6 +92,7 @@ class EagerBackend extends RedisQueueBackend {
     const main = new RedisConnection(connection, { shared: false, blocking: false });
     super(main, queue, all, keyOf, options, blocking);
     this.#behind = new RedisQueueBackend(blocking, queue, all, keyOf, options, undefined, false);
+    this.#results = results;
     const bzpopmin = waiting.bzpopmin.bind(waiting) as (...args: unknown[]) => Promise<never>;
     waiting.bzpopmin = (...args: unknown[]): Promise<never> => {
       inOneWrite(waiting);
@@ -120,6 +126,7 @@ class EagerBackend extends RedisQueueBackend {
     const answer = this.#answer;
     this.#answer = undefined;
     if (answer !== undefined) this.#gaveJob = answer.job !== undefined;
+    if (answer?.job !== undefined) this.#alone.set(answer.id!, undefined);
     return answer;
   }
 
@@ -128,5 +135,33 @@ class EagerBackend extends RedisQueueBackend {
     const gave = this.#gaveJob;
     this.#gaveJob = false;
     return gave;
+  }
+
+  override moveToCompletedArgs(
+    ...words: Parameters<RedisQueueBackend["moveToCompletedArgs"]>
+  ): ReturnType<RedisQueueBackend["moveToCompletedArgs"]> {
+    const [{ id }, result] = words;
+    if (this.#alone.has(id!)) this.#alone.set(id!, result as string);
+    return super.moveToCompletedArgs(...words);
+  }
+
+  override async moveToFinished(
+    id: string,
+    words: Parameters<RedisQueueBackend["moveToFinished"]>[1],
+  ): Promise<unknown[]> {
+    const result = this.#alone.get(id);
+    this.#alone.delete(id);
+    if (result === undefined) return await super.moveToFinished(id, words);
+    const client = await this.client as unknown as Redis;
+    inOneWrite(client);
+    const finished = super.moveToFinished(id, words);
+    void this.#tell(`${id} ${result}`);
+    return await finished;
+  }
+
+  /** Tells a result, right behind what makes it last. Who does not hear it finds it among the events. */
+  async #tell(text: string): Promise<void> {
+    const client = await this.client as unknown as Redis;
+    client.publish(this.#results, text).catch(() => {});
   }
 }

@@ -80,16 +80,22 @@ export class Member {
     this.#functions = new Functions(redis, names.functions(pool.id), options);
     this.#appetite = new Appetite(slots, pool.lossRetries > 0);
     const process = (job: Job<JobData, JobResult>, token?: string) => this.#process(job, token);
-    this.#worker = new JobWorker<JobData, JobResult>(names.queue(pool.id), process, {
-      connection: server.options,
-      prefix: names.bull,
-      concurrency: slots,
-      lockDuration: lock,
-      stalledInterval: Math.floor(lock / 3), // A fraction Redis would refuse.
-      maxStalledCount: pool.lossRetries,
-      runRetryDelay: RETRY_MS,
-      drainDelay: DRAIN_SECONDS,
-    }, redis);
+    this.#worker = new JobWorker<JobData, JobResult>(
+      names.queue(pool.id),
+      process,
+      {
+        connection: server.options,
+        prefix: names.bull,
+        concurrency: slots,
+        lockDuration: lock,
+        stalledInterval: Math.floor(lock / 3), // A fraction Redis would refuse.
+        maxStalledCount: pool.lossRetries,
+        runRetryDelay: RETRY_MS,
+        drainDelay: DRAIN_SECONDS,
+      },
+      redis,
+      names.results(pool.id),
+    );
     this.#worker.on("error", () => {}); // It connects again by itself.
   }
 

@@ -40,7 +40,7 @@ import type { NodeRecord, PoolRecord } from "../wire/messages.ts";
 import { Names } from "../wire/names.ts";
 import { refuse } from "../wire/refusal.ts";
 import { Functions } from "./functions.ts";
-import { Link } from "./link.ts";
+import { Link, type Place } from "./link.ts";
 import type { Settled } from "./options.ts";
 import { Outbox, type Sent } from "./outbox.ts";
 import { newPoolId, Presence } from "./presence.ts";
@@ -106,16 +106,20 @@ export class ClusterBackend implements Backend {
       parcels: () => this.#parcels,
       onSettled: () => this.#goOn(),
     });
-    this.#link = Link.open(settled.server, this.#names.queue(id), this.#names.bull, {
+    this.#link = Link.open(settled.server, this.#place(id), this.#names.bull, {
       ...this.#results.hears(),
       refused: (error) => this.#break(error),
-      idle: () => this.#outbox.size === 0,
+      since: () => this.#outbox.since,
     });
     this.#recalls = new Recalls(this.#link, () => this.#names.cancel(this.#record.id));
     const { promise, resolve } = Promise.withResolvers<void>();
     this.ended = promise;
     this.#end = resolve;
     void this.#open();
+  }
+
+  #place(id: string): Place {
+    return { queue: this.#names.queue(id), results: this.#names.results(id) };
   }
 
   #describe(id: string): PoolRecord {
@@ -165,6 +169,7 @@ export class ClusterBackend implements Backend {
       bytes,
       data: undefined,
       sending: true,
+      since: 0,
       running: false,
       again: 0,
     };
@@ -238,7 +243,7 @@ export class ClusterBackend implements Backend {
     const id = newPoolId();
     this.#record = { ...this.#record, id };
     this.#functions.move(this.#names.functions(id));
-    link.move(this.#names.queue(id));
+    link.move(this.#place(id));
     this.#parcels = undefined;
     this.#recalls.clear();
     // Who waits already goes on waiting.

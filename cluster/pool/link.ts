@@ -1,5 +1,9 @@
 /**
- * A pool's connections: one for all that it says and, while it has jobs, one to hear what becomes of them.
+ * A pool's connections: one for all that it says, one to hear results and, while it has jobs, one to read
+ * what becomes of them.
+ *
+ * Daemons tell the results of jobs that come alone. That may get lost: so events are read all the same, if
+ * a result is late.
  *
  * @module
  */
@@ -16,6 +20,12 @@ const GOODBYE_MS = 5_000;
 /** A pool without jobs goes on to listen for so long, in ms: often the next one comes soon. */
 const LINGER_MS = 500;
 
+/**
+ * Where a result has not been told after so many milliseconds, events are read: those of short jobs need
+ * not be, for most of them only tell that one was sent, and taken.
+ */
+const PATIENCE_MS = 20;
+
 /** So often, in ms, it is tried again to connect. */
 const RETRY_MS = 2_000;
 
@@ -29,8 +39,16 @@ export interface Listener {
   failed(id: string, reason: string): void;
   /** Redis does not let us in: without this, it would be asked for ever. */
   refused(error: unknown): void;
-  /** Whether there is nothing to hear of. */
-  idle(): boolean;
+  /** When the oldest job was sent whose result was not heard, by performance.now(); or Infinity. */
+  since(): number;
+}
+
+/** Where a pool's jobs are. */
+export interface Place {
+  /** BullMQ's queue. */
+  queue: string;
+  /** The channel on which results are told. */
+  results: string;
 }
 
 /** A pool's connections to Redis, and BullMQ's objects on them. */
@@ -49,13 +67,16 @@ export class Link {
   /** Where to go on. From the beginning: what happens before the first read must not be missed. */
   #heard = "0";
   #linger: ReturnType<typeof setTimeout> | undefined;
-  /** Until there is something to hear of again. */
+  /** Until there are jobs again. */
   #silence: PromiseWithResolvers<void> | undefined;
+  #place: Place;
+  /** Hears results. What is told while it is not connected is read from the events. */
+  #ear: Redis;
 
   /** Connects. Does not wait until it is: commands do. */
   static async open(
     server: Server,
-    queue: string,
+    place: Place,
     prefix: string,
     listener: Listener,
   ): Promise<Link> {
@@ -65,13 +86,13 @@ export class Link {
     // Without jobs it gives up: a timer of the client that waits to try again would keep the program alive.
     const retryStrategy = (times: number) => life.alive ? Math.min(50 * times, RETRY_MS) : null;
     const redis = await server.connect({ retryStrategy });
-    return new Link(redis, bullmq, queue, prefix, listener, life);
+    return new Link(redis, bullmq, place, prefix, listener, life);
   }
 
   private constructor(
     redis: Redis,
     bullmq: typeof import("bullmq"),
-    queue: string,
+    place: Place,
     prefix: string,
     listener: Listener,
     life: { alive: boolean },
@@ -85,7 +106,9 @@ export class Link {
     // BullMQ makes a connection of its own by this, to hear events.
     const duplicate = redis.duplicate.bind(redis);
     redis.duplicate = (options?: Partial<RedisOptions>) => this.#keep(duplicate(options as object));
-    this.#queue = this.#openQueue(queue);
+    this.#queue = this.#openQueue(place.queue);
+    this.#place = place;
+    this.#ear = this.#openEar();
   }
 
   /** The pool's jobs. */
@@ -94,11 +117,25 @@ export class Link {
   }
 
   /** From now on its jobs are in another queue. The former one is to be closed. */
-  move(queue: string): void {
+  move(place: Place): void {
     void this.#deafen();
-    this.#queue = this.#openQueue(queue);
+    this.#queue = this.#openQueue(place.queue);
+    this.#ear.unsubscribe(this.#place.results).catch(() => {});
+    this.#place = place;
+    this.#ear.subscribe(place.results).catch(() => {});
     this.#heard = "0";
     if (this.#life.alive) this.#events = this.#listen();
+  }
+
+  #openEar(): Redis {
+    const ear = this.redis.duplicate();
+    ear.on("message", (channel: string, text: string) => {
+      if (channel !== this.#place.results) return;
+      const end = text.indexOf(" ");
+      this.#listener.completed(text.slice(0, end), JSON.parse(text.slice(end + 1)));
+    });
+    ear.subscribe(this.#place.results).catch(() => {});
+    return ear;
   }
 
   #openQueue(name: string): Queue<JobData, JobResult> {
@@ -138,17 +175,29 @@ export class Link {
 
   /** Connects again, should it have given up while there were no jobs. */
   revive(): void {
-    if (this.redis.status !== "end" || this.#closed) return;
+    if (this.#closed) return;
+    if (this.#ear.status === "end") this.#ear = this.#openEar();
+    if (this.redis.status !== "end") return;
     this.redis.connect().catch(() => {});
     // BullMQ's object has given up, too.
     void this.#queue.close().catch(() => {});
     this.#queue = this.#openQueue(this.#queue.name);
   }
 
-  /** Redis has taken jobs. Who has none reads no events: the first would only tell that one was sent. */
+  /** Redis has taken jobs: results are to be heard. */
   heed(): void {
     this.#silence?.resolve();
     this.#silence = undefined;
+  }
+
+  /** Resolves when there is a job whose result should have been told by now. */
+  async #losePatience(): Promise<void> {
+    for (;;) {
+      const left = this.#listener.since() + PATIENCE_MS - performance.now();
+      if (left <= 0) return;
+      if (left < Infinity) await pause(left);
+      else await (this.#silence ??= Promise.withResolvers()).promise;
+    }
   }
 
   #listen(): QueueEvents {
@@ -157,7 +206,8 @@ export class Link {
       const backend = createRedisBackend(name, options, more);
       const read = backend.readEvents.bind(backend);
       backend.readEvents = async (id, ms) => {
-        if (this.#listener.idle()) await (this.#silence ??= Promise.withResolvers()).promise;
+        await this.#losePatience();
+        if (backend.closing !== undefined) return undefined;
         return await read(id, ms);
       };
       return backend;

@@ -38,6 +38,8 @@ export interface Sent {
   data: JobData | undefined;
   /** Whether it may not be there yet, because it is on its way. */
   sending: boolean;
+  /** When it was sent, by performance.now(). */
+  since: number;
   running: boolean;
   /** How often it was sent again because something of it was gone from Redis. */
   again: number;
@@ -72,6 +74,11 @@ export class Outbox {
   /** Unsettled jobs. */
   get size(): number {
     return this.backlog.size + this.sent.size;
+  }
+
+  /** When the oldest of those in Redis was sent, by performance.now(); Infinity, if there is none. */
+  get since(): number {
+    return this.sent.values().next().value?.since ?? Infinity;
   }
 
   /** Takes a job. */
@@ -125,6 +132,7 @@ export class Outbox {
         if (batch.length >= BATCH || this.#room() <= 0) break;
         this.backlog.delete(sent);
         this.sent.set(sent.id, sent);
+        sent.since = performance.now();
         this.#bytes += sent.bytes.length;
         batch.push(sent);
       }

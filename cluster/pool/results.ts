@@ -64,7 +64,7 @@ export class Results {
   }
 
   /** What to do with what Redis tells. */
-  hears(): Omit<Listener, "refused" | "idle"> {
+  hears(): Omit<Listener, "refused" | "since"> {
     const mark = (id: string, running: boolean): void => {
       const sent = this.#options.outbox.sent.get(id);
       if (sent !== undefined) this.#mark(sent, running);

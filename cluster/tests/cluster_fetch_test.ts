@@ -1,6 +1,9 @@
 /** How jobs come to a daemon, and their results back: what is asked of Redis, and when. */
 
-import { assertEquals, assertFalse, assertGreater } from "@std/assert";
+import { assertEquals, assertFalse, assertGreater, assertMatch } from "@std/assert";
+import { Pool } from "@multiprocessing/core/pool";
+import { ROOT } from "../../scripts/runtimes.ts";
+import { cluster } from "../mod.ts";
 import { kept, range, type Site, siteTest, soon, until } from "./fixtures/site.ts";
 import * as tasks from "./fixtures/tasks.ts";
 import { Way } from "./fixtures/way.ts";
@@ -83,14 +86,56 @@ siteTest("a daemon that is stopped runs the job that is on its way there", async
   }
 });
 
+siteTest("the result of a job that came alone is told at once", async (site) => {
+  await site.daemon();
+  const pool = site.pool();
+  await pool.apply(tasks.square, [1]);
+  const told: string[] = [];
+  const ear = site.redis.client.duplicate();
+  try {
+    ear.on("pmessage", (_pattern: string, _channel: string, text: string) => told.push(text));
+    await ear.psubscribe("mp:{default}:results:*");
+    await until(async () => (await blocked(site, "bzpopmin")).length === 1, "a wait");
+    await pool.apply(tasks.square, [2]);
+    await until(() => told.length > 0, "a result");
+    assertMatch(told[0]!, /^j2 \{"v":/);
+  } finally {
+    ear.disconnect();
+  }
+});
+
+siteTest("results that are told to nobody are found among the events", async (site) => {
+  const way = await Way.open(site);
+  try {
+    let lost = 0;
+    // The connection breaks with each.
+    way.cuts = (answer) => {
+      if (!/\bmessage\r\n\$\d+\r\nmp:\{default\}:results:/.test(answer)) return undefined;
+      lost++;
+      return 0;
+    };
+    await site.daemon();
+    const pool = new Pool({ backend: cluster(way.url, { root: ROOT }) });
+    try {
+      for (const n of range(30)) assertEquals(await soon(pool.apply(tasks.square, [n])), n * n);
+      assertGreater(lost, 0);
+    } finally {
+      await pool.terminate();
+    }
+  } finally {
+    way.close();
+  }
+});
+
 siteTest("a pool without jobs reads no events, and hears of the next job", async (site) => {
   await site.daemon();
   const pool = site.pool();
   for (const n of range(5)) {
-    assertEquals(await pool.apply(tasks.square, [n]), n * n);
-    assertEquals(await blocked(site, "xread"), []);
+    // So long that its result is looked for.
+    assertEquals(await pool.apply(tasks.nap, [40 * n]), 40 * n);
+    await until(async () => (await blocked(site, "xread")).length === 0, "silence");
   }
-  // Its ear is closed some time after the last job.
+  // Its ear for events is closed some time after the last job.
   await new Promise((resolve) => setTimeout(resolve, 700));
   assertEquals(await pool.apply(tasks.square, [7]), 49);
   assertEquals(pool.stats(), { ...pool.stats(), queued: 0, running: 0, completed: 6, failed: 0 });

@@ -46,6 +46,11 @@ export class Names {
     return `${this.#prefix}cancel:${pool}`;
   }
 
+  /** Channel: results of the pool's jobs, so that they need not be looked for. */
+  results(pool: string): string {
+    return `${this.#prefix}results:${pool}`;
+  }
+
   /** Hash: inputs and results that are too long for a message. */
   bytes(pool: string): string {
     return `${this.#prefix}bytes:${pool}`;
