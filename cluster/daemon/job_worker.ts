@@ -31,6 +31,7 @@ import {
 } from "bullmq";
 import type { Redis } from "ioredis";
 import { randomUUID } from "../runtime/host.ts";
+import { writeResult } from "../wire/messages.ts";
 import { inOneWrite } from "../wire/server.ts";
 
 /** Takes jobs out of a queue, and has them processed. */
@@ -155,7 +156,7 @@ class EagerBackend extends RedisQueueBackend {
     const client = await this.client as unknown as Redis;
     inOneWrite(client);
     const finished = super.moveToFinished(id, words);
-    void this.#tell(`${id} ${result}`);
+    void this.#tell(writeResult(id, result));
     return await finished;
   }
 

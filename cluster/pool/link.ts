@@ -11,7 +11,7 @@
 import type { Queue, QueueEvents } from "bullmq";
 import type { Redis, RedisOptions } from "ioredis";
 import { clearTimeout, pause, setTimeout } from "../runtime/timers.ts";
-import type { JobData, JobResult } from "../wire/messages.ts";
+import { type JobData, type JobResult, readResult } from "../wire/messages.ts";
 import { isRefusal, keepAlive, type Server } from "../wire/server.ts";
 
 /** Redis has so many milliseconds to hear that a connection ends. */
@@ -131,8 +131,8 @@ export class Link {
     const ear = this.redis.duplicate();
     ear.on("message", (channel: string, text: string) => {
       if (channel !== this.#place.results) return;
-      const end = text.indexOf(" ");
-      this.#listener.completed(text.slice(0, end), JSON.parse(text.slice(end + 1)));
+      const told = readResult(text);
+      if (told !== undefined) this.#listener.completed(...told);
     });
     ear.subscribe(this.#place.results).catch(() => {});
     return ear;

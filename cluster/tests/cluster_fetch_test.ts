@@ -91,14 +91,35 @@ siteTest("the result of a job that came alone is told at once", async (site) => 
   const pool = site.pool();
   await pool.apply(tasks.square, [1]);
   const told: string[] = [];
+  let channel: string | undefined;
   const ear = site.redis.client.duplicate();
   try {
-    ear.on("pmessage", (_pattern: string, _channel: string, text: string) => told.push(text));
+    ear.on("pmessage", (_pattern: string, from: string, text: string) => {
+      channel = from;
+      told.push(text);
+    });
     await ear.psubscribe("mp:{default}:results:*");
     await until(async () => (await blocked(site, "bzpopmin")).length === 1, "a wait");
     await pool.apply(tasks.square, [2]);
     await until(() => told.length > 0, "a result");
     assertMatch(told[0]!, /^j2 \{"v":/);
+    const held = kept(pool.apply(tasks.nap, [300]));
+    // Who writes in Redis may do all; but what is no result is none.
+    for (
+      const text of [
+        "",
+        "j3",
+        "j3 ",
+        "j3 {",
+        "j3 null",
+        'j3 {"v":1}',
+        'j3 {"v":{"k":"x"}}',
+        "j9 {}",
+      ]
+    ) {
+      await site.redis.client.publish(channel!, text);
+    }
+    assertEquals(await held, 300);
   } finally {
     ear.disconnect();
   }

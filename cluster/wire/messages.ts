@@ -111,6 +111,25 @@ export interface JobData {
  */
 export type JobResult = { v: Bytes } | { e: Bytes } | { r: string } | { g: string };
 
+/** A result as daemons tell it. */
+export function writeResult(id: string, json: string): string {
+  return `${id} ${json}`;
+}
+
+/** The job and its result; undefined if it is nonsense: then it is found where results are written down. */
+export function readResult(text: string): [id: string, result: JobResult] | undefined {
+  const end = text.indexOf(" ");
+  const result = readObject<{ v: Bytes; e: Bytes; r: string; g: string }>(text.slice(end + 1));
+  const { v, e, r, g } = result;
+  const valid = areBytes(v ?? e) || typeof (r ?? g) === "string";
+  return end > 0 && valid ? [text.slice(0, end), result as JobResult] : undefined;
+}
+
+function areBytes(bytes: unknown): boolean {
+  const { b, k, n } = Object(bytes) as Partial<Aside & { b: string }>;
+  return typeof b === "string" || typeof k === "string" && isCount(n, 1);
+}
+
 /** The encoded value of a chunk of a map. */
 export interface ChunkResult {
   values: unknown[];
