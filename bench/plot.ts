@@ -98,9 +98,10 @@ function card(
 function circumstances({ machine }: Results, parts: Part[], names: string[]): string[] {
   const versions = Object.assign({}, ...parts.map((part) => part.versions));
   const date = parts.map((part) => part.date).sort().at(-1)!;
+  const systems = [...new Set(parts.map(({ system }) => system))].join(", ");
   return [
     names.filter((name) => name in versions).map((name) => `${name} ${versions[name]}`).join(", "),
-    `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}, ${date}`,
+    `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${systems}, ${date}`,
   ];
 }
 

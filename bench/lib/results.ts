@@ -45,13 +45,15 @@ export interface Part {
   date: string;
   /** Processes that wanted a processor when it ended, over the last minute. */
   load: number;
+  /** The operating system's version: machines that are alike may differ in it. */
+  system: string;
   versions: Record<string, string>;
   measures: Record<string, Outcome>;
 }
 
 /** The file: parts by benchmark and runtime. */
 export interface Results {
-  machine: { cpu: string; cores: number; memoryGiB: number; system: string };
+  machine: { cpu: string; cores: number; memoryGiB: number };
   benches: Record<string, Record<string, Part>>;
 }
 
@@ -63,7 +65,6 @@ function thisMachine(): Results["machine"] {
     cpu: all[0]?.model ?? "unknown",
     cores: all.length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
-    system: `${type()} ${release()}`,
   };
 }
 
@@ -142,6 +143,7 @@ export function record(
   const part: Part = {
     date: new Date().toISOString().slice(0, 10),
     load: short(loadavg()[0]!),
+    system: `${type()} ${release()}`,
     versions: { ...before?.versions, [name]: version, ...versions },
     measures: { ...before?.measures, ...measures },
   };
