@@ -14,7 +14,8 @@
  *
  * Nobody leaves a question behind, whether stopped or killed: when a connection ends, Redis drops what it
  * has not run yet of what that has sent; what it has run, the client reads before its own end. Who is cut
- * off may be given a last job; as any job of a lost daemon it is begun anew.
+ * off may be given a last job; as any job of a lost daemon it is begun anew. If it must not be, nobody
+ * asks before there is something.
  *
  * @module
  */
@@ -80,6 +81,8 @@ class EagerBackend extends RedisQueueBackend {
   #answer: Answer | undefined;
   #gaveJob = false;
   readonly #results: string;
+  /** Whether no job may be begun anew. */
+  readonly #onlyOnce: boolean;
   /** Jobs that came by a wait, and their results. */
   readonly #alone = new Map<string, string | undefined>();
 
@@ -94,6 +97,7 @@ class EagerBackend extends RedisQueueBackend {
     super(main, queue, all, keyOf, options, blocking);
     this.#behind = new RedisQueueBackend(blocking, queue, all, keyOf, options, undefined, false);
     this.#results = results;
+    this.#onlyOnce = options.maxStalledCount === 0;
     const bzpopmin = waiting.bzpopmin.bind(waiting) as (...args: unknown[]) => Promise<never>;
     waiting.bzpopmin = (...args: unknown[]): Promise<never> => {
       inOneWrite(waiting);
@@ -105,6 +109,8 @@ class EagerBackend extends RedisQueueBackend {
 
   /** Sends the question, behind the wait. */
   #ask(): void {
+    // Who is cut off would have a job that it never begins.
+    if (this.#onlyOnce) return;
     // One that was not answered yet, the client sends again by itself when it has a new connection.
     if (this.#asked !== undefined || this.#answer?.job !== undefined) return;
     this.#answer = undefined;
@@ -117,9 +123,15 @@ class EagerBackend extends RedisQueueBackend {
 
   override async waitForJob(seconds: number): ReturnType<RedisQueueBackend["waitForJob"]> {
     this.#gaveJob = false;
-    const found = await super.waitForJob(seconds);
-    await this.#asked; // Both answers come together.
-    return found;
+    try {
+      return await super.waitForJob(seconds);
+    } catch (error) {
+      await this.#asked;
+      if (this.#answer?.job === undefined) throw error;
+      return null; // As if in vain: then the worker takes the answer.
+    } finally {
+      await this.#asked; // Both answers come together.
+    }
   }
 
   /** What was answered, if it was. */

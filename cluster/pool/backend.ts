@@ -170,6 +170,7 @@ export class ClusterBackend implements Backend {
       data: undefined,
       sending: true,
       since: 0,
+      fetching: undefined,
       running: false,
       again: 0,
     };

@@ -39,7 +39,7 @@ export interface Listener {
   failed(id: string, reason: string): void;
   /** Redis does not let us in: without this, it would be asked for ever. */
   refused(error: unknown): void;
-  /** When the oldest job was sent whose result was not heard, by performance.now(); or Infinity. */
+  /** When a job was sent that should be told, by performance.now(); Infinity, if there is none. */
   since(): number;
 }
 
@@ -128,13 +128,14 @@ export class Link {
   }
 
   #openEar(): Redis {
-    const ear = this.redis.duplicate();
+    // The client's own way to subscribe anew does not mind that it is refused.
+    const ear = this.redis.duplicate({ autoResubscribe: false });
+    ear.on("ready", () => ear.subscribe(this.#place.results).catch(() => {}));
     ear.on("message", (channel: string, text: string) => {
       if (channel !== this.#place.results) return;
       const told = readResult(text);
       if (told !== undefined) this.#listener.completed(...told);
     });
-    ear.subscribe(this.#place.results).catch(() => {});
     return ear;
   }
 
@@ -177,6 +178,8 @@ export class Link {
   revive(): void {
     if (this.#closed) return;
     if (this.#ear.status === "end") this.#ear = this.#openEar();
+    // One that only listens would not notice that nobody is there any more.
+    else if (this.#ear.status === "ready") this.#ear.ping().catch(() => {});
     if (this.redis.status !== "end") return;
     this.redis.connect().catch(() => {});
     // BullMQ's object has given up, too.
@@ -190,13 +193,14 @@ export class Link {
     this.#silence = undefined;
   }
 
-  /** Resolves when there is a job whose result should have been told by now. */
-  async #losePatience(): Promise<void> {
-    for (;;) {
+  /** Resolves when there is a job whose result should have been told by now; or when it is over. */
+  async #losePatience(isOver: () => boolean): Promise<void> {
+    while (!isOver()) {
       const left = this.#listener.since() + PATIENCE_MS - performance.now();
       if (left <= 0) return;
-      if (left < Infinity) await pause(left);
-      else await (this.#silence ??= Promise.withResolvers()).promise;
+      // More jobs may come, of which not each is told.
+      const { promise } = this.#silence ??= Promise.withResolvers();
+      await (left < Infinity ? Promise.race([pause(left), promise]) : promise);
     }
   }
 
@@ -206,9 +210,9 @@ export class Link {
       const backend = createRedisBackend(name, options, more);
       const read = backend.readEvents.bind(backend);
       backend.readEvents = async (id, ms) => {
-        await this.#losePatience();
-        if (backend.closing !== undefined) return undefined;
-        return await read(id, ms);
+        const isOver = () => this.#events !== events;
+        await this.#losePatience(isOver);
+        return isOver() ? undefined : await read(id, ms);
       };
       return backend;
     };
@@ -239,7 +243,9 @@ export class Link {
   async #deafen(): Promise<void> {
     const events = this.#events;
     this.#events = undefined;
-    await events?.close().catch(() => {});
+    const closed = events?.close().catch(() => {});
+    this.heed(); // Its loop may wait for jobs.
+    await closed;
   }
 
   /** Disconnects. */

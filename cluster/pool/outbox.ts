@@ -41,6 +41,8 @@ export interface Sent {
   /** When it was sent, by performance.now(). */
   since: number;
   running: boolean;
+  /** Where its result lies that is being fetched: it may be both told and read. */
+  fetching: string | undefined;
   /** How often it was sent again because something of it was gone from Redis. */
   again: number;
 }
@@ -76,8 +78,9 @@ export class Outbox {
     return this.backlog.size + this.sent.size;
   }
 
-  /** When the oldest of those in Redis was sent, by performance.now(); Infinity, if there is none. */
+  /** When a job was sent whose result is told; Infinity if there is none. Of several, not each is told. */
   get since(): number {
+    if (this.sent.size > 1) return 0;
     return this.sent.values().next().value?.since ?? Infinity;
   }
 

@@ -104,6 +104,8 @@ export class Results {
       const failed = "e" in result;
       // At once: no promise for each of thousands.
       if ("b" in answer) return this.#settle(sent, fromBase64(answer.b), failed);
+      if (sent.fetching === answer.k) return;
+      sent.fetching = answer.k;
       const there = parcels()!;
       there.fetch(answer).then(
         (bytes) => this.#settle(sent, bytes, failed),
@@ -185,6 +187,7 @@ export class Results {
 
   /** The job has run, but what came of it is not there. */
   #missResult(sent: Sent, error: unknown): void {
+    sent.fetching = undefined;
     if (!(error instanceof Gone)) return void this.reject(sent, error);
     if (this.#options.lossRetries > 0) return void this.#sendAgain(sent, error.message);
     this.reject(sent, this.#lost(`The result of job ${sent.id} is lost: ${error.message}`));

@@ -1,6 +1,7 @@
 /** How jobs come to a daemon, and their results back: what is asked of Redis, and when. */
 
 import { assertEquals, assertFalse, assertGreater, assertMatch } from "@std/assert";
+import { QueueEvents } from "bullmq";
 import { Pool } from "@multiprocessing/core/pool";
 import { ROOT } from "../../scripts/runtimes.ts";
 import { cluster } from "../mod.ts";
@@ -69,7 +70,7 @@ siteTest("a daemon that is stopped runs the job that is on its way there", async
   const way = await Way.open(site);
   try {
     const daemon = await site.daemon([], {}, way.url);
-    const pool = site.pool({}, { lossRetries: 0 });
+    const pool = site.pool();
     assertEquals(await pool.apply(tasks.square, [2]), 4);
     await until(async () => (await blocked(site, "bzpopmin")).length === 1, "a wait");
     way.delay = 700;
@@ -160,4 +161,28 @@ siteTest("a pool without jobs reads no events, and hears of the next job", async
   await new Promise((resolve) => setTimeout(resolve, 700));
   assertEquals(await pool.apply(tasks.square, [7]), 49);
   assertEquals(pool.stats(), { ...pool.stats(), queued: 0, running: 0, completed: 6, failed: 0 });
+});
+
+siteTest("a pool that is idle from time to time leaves nothing behind that waits", async (site) => {
+  // Its loop ends with a listener.
+  const listener = QueueEvents.prototype as unknown as { consumeEvents(): Promise<void> };
+  const { consumeEvents } = listener;
+  let [begun, ended] = [0, 0];
+  listener.consumeEvents = async function () {
+    begun++;
+    await consumeEvents.call(this).catch(() => {});
+    ended++;
+  };
+  try {
+    await site.daemon();
+    const pool = site.pool();
+    await until(async () => {
+      assertEquals(await pool.apply(tasks.square, [3]), 9);
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      return begun > 2;
+    }, "silence, and jobs again");
+    await until(() => begun - ended <= 1, "their end");
+  } finally {
+    listener.consumeEvents = consumeEvents;
+  }
 });

@@ -119,16 +119,24 @@ export function writeResult(id: string, json: string): string {
 /** The job and its result; undefined if it is nonsense: then it is found where results are written down. */
 export function readResult(text: string): [id: string, result: JobResult] | undefined {
   const end = text.indexOf(" ");
-  const result = readObject<{ v: Bytes; e: Bytes; r: string; g: string }>(text.slice(end + 1));
-  const { v, e, r, g } = result;
-  const valid = areBytes(v ?? e) || typeof (r ?? g) === "string";
+  const result = readObject<{ v: unknown; e: unknown; r: unknown }>(text.slice(end + 1));
+  // What is to be sent again, `g`, is to be heard only once.
+  const valid = "v" in result
+    ? areBytes(result.v)
+    : "e" in result
+    ? areBytes(result.e)
+    : typeof result.r === "string";
   return end > 0 && valid ? [text.slice(0, end), result as JobResult] : undefined;
 }
 
 function areBytes(bytes: unknown): boolean {
   const { b, k, n } = Object(bytes) as Partial<Aside & { b: string }>;
-  return typeof b === "string" || typeof k === "string" && isCount(n, 1);
+  if (b !== undefined) return typeof b === "string";
+  return typeof k === "string" && isCount(n, 1) && n! <= MOST_PIECES;
 }
+
+/** More than any value has. */
+const MOST_PIECES = 2 ** 16;
 
 /** The encoded value of a chunk of a map. */
 export interface ChunkResult {
