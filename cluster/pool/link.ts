@@ -2,8 +2,8 @@
  * A pool's connections: one for all that it says, one to hear results and, while it has jobs, one to read
  * what becomes of them.
  *
- * Daemons tell the results of jobs that come alone. That may get lost: so events are read all the same, if
- * a result is late.
+ * Daemons tell the results of jobs that come alone. That may get lost: so events are read if a result is
+ * late, and always where there are several jobs.
  *
  * @module
  */
