@@ -441,7 +441,8 @@ test("Pool drops the result of a task that is cancelled while it answers, and sp
     for (let i = 0; i < 3; i++) {
       const here = new Event();
       const call = pool.applyAsync(huge, [here]);
-      await here.wait();
+      // Without a turn of this thread's event loop, in which all of the result might come.
+      here.waitSync();
       // Then the worker has put as much as the ring takes, and waits for room.
       block(400);
       call.cancel("too late");
