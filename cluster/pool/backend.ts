@@ -227,6 +227,7 @@ export class ClusterBackend implements Backend {
   }
 
   async #onBeat(link: Link, daemons: NodeRecord[]): Promise<void> {
+    link.pingEar();
     this.#slots = daemons.reduce((sum, { slots }) => sum + slots, 0);
     this.#judge(daemons.length);
     const { processes } = this.#record;

@@ -67,7 +67,7 @@ export class Link {
   /** Where to go on. From the beginning: what happens before the first read must not be missed. */
   #heard = "0";
   #linger: ReturnType<typeof setTimeout> | undefined;
-  /** Until there are jobs again. */
+  /** Until jobs are sent again. */
   #silence: PromiseWithResolvers<void> | undefined;
   #place: Place;
   /** Hears results. What is told while it is not connected is read from the events. */
@@ -178,13 +178,16 @@ export class Link {
   revive(): void {
     if (this.#closed) return;
     if (this.#ear.status === "end") this.#ear = this.#openEar();
-    // One that only listens would not notice that nobody is there any more.
-    else if (this.#ear.status === "ready") this.#ear.ping().catch(() => {});
     if (this.redis.status !== "end") return;
     this.redis.connect().catch(() => {});
     // BullMQ's object has given up, too.
     void this.#queue.close().catch(() => {});
     this.#queue = this.#openQueue(this.#queue.name);
+  }
+
+  /** To be called from time to time: a connection that only listens does not notice that it is silent. */
+  pingEar(): void {
+    if (this.#ear.status === "ready") this.#ear.ping().catch(() => {});
   }
 
   /** Redis has taken jobs: results are to be heard. */
