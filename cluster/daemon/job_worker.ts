@@ -125,10 +125,6 @@ class EagerBackend extends RedisQueueBackend {
     this.#gaveJob = false;
     try {
       return await super.waitForJob(seconds);
-    } catch (error) {
-      await this.#asked;
-      if (this.#answer?.job === undefined) throw error;
-      return null; // As if in vain: then the worker takes the answer.
     } finally {
       await this.#asked; // Both answers come together.
     }

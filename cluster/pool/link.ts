@@ -64,6 +64,8 @@ export class Link {
   readonly #life: { alive: boolean };
   #closed = false;
   #events: QueueEvents | undefined;
+  /** What those are read by. */
+  #reader: Redis | undefined;
   /** Where to go on. From the beginning: what happens before the first read must not be missed. */
   #heard = "0";
   #linger: ReturnType<typeof setTimeout> | undefined;
@@ -178,6 +180,7 @@ export class Link {
   revive(): void {
     if (this.#closed) return;
     if (this.#ear.status === "end") this.#ear = this.#openEar();
+    if (this.#reader?.status === "end") void this.#deafen();
     if (this.redis.status !== "end") return;
     this.redis.connect().catch(() => {});
     // BullMQ's object has given up, too.
@@ -211,6 +214,9 @@ export class Link {
     const { QueueEvents, createRedisBackend } = this.#bullmq;
     const open: typeof createRedisBackend = (name, options, more) => {
       const backend = createRedisBackend(name, options, more);
+      backend.client.then((client) => {
+        if (this.#events === events) this.#reader = client as unknown as Redis;
+      }, () => {});
       const read = backend.readEvents.bind(backend);
       backend.readEvents = async (id, ms) => {
         const isOver = () => this.#events !== events;
@@ -246,6 +252,7 @@ export class Link {
   async #deafen(): Promise<void> {
     const events = this.#events;
     this.#events = undefined;
+    this.#reader = undefined;
     const closed = events?.close().catch(() => {});
     this.heed(); // Its loop may wait for jobs.
     await closed;

@@ -1,6 +1,6 @@
 /** How jobs come to a daemon, and their results back: what is asked of Redis, and when. */
 
-import { assertEquals, assertFalse, assertGreater, assertMatch } from "@std/assert";
+import { assertEquals, assertFalse, assertGreater, assertLess, assertMatch } from "@std/assert";
 import { QueueEvents } from "bullmq";
 import { Pool } from "@multiprocessing/core/pool";
 import { ROOT } from "../../scripts/runtimes.ts";
@@ -26,6 +26,47 @@ siteTest("a daemon that waits for a job has already asked for it", async (site) 
     return waiting.length === 1 && Number(waiting[0]!.qbuf) > 0;
   }, "a question behind the wait");
 });
+
+siteTest(
+  "a daemon asks for no job before there is one, where none may be begun anew",
+  async (site) => {
+    await site.daemon();
+    const pool = site.pool({}, { lossRetries: 0 });
+    for (const n of range(5)) {
+      assertEquals(await pool.apply(tasks.square, [n]), n * n);
+      await until(async () => (await blocked(site, "bzpopmin")).length === 1, "a wait");
+      for (const { qbuf } of await blocked(site, "bzpopmin")) assertEquals(qbuf, "0");
+    }
+  },
+);
+
+siteTest(
+  "a daemon whose wait ends by an error runs the job that it has been given",
+  async (site) => {
+    await site.daemon();
+    const pool = site.pool();
+    assertEquals(await pool.apply(tasks.square, [2]), 4);
+    const { client } = site.redis;
+    const [meta] = await client.keys("*:meta") as [string];
+    const toKey = (type: string) => meta.replace(/meta$/, type);
+    let unblocked: unknown = 0;
+    for (let round = 0; unblocked !== 1; round++) {
+      // Nobody is woken for a job of a queue that is paused.
+      await client.hset(meta, "paused", 1);
+      const call = kept(pool.apply(tasks.echo, [`job${round}`]));
+      const isSent = async () =>
+        await client.llen(toKey("paused")) + await client.llen(toKey("wait"));
+      await until(async () => await isSent() > 0, "a job");
+      await until(async () => (await blocked(site, "bzpopmin")).length === 1, "a wait");
+      const [{ id }] = await blocked(site, "bzpopmin") as [{ id: string }];
+      // All of it in one turn of Redis.
+      const commands = client.pipeline().client("UNBLOCK", id, "ERROR").hdel(meta, "paused");
+      if (await client.exists(toKey("paused"))) commands.rename(toKey("paused"), toKey("wait"));
+      unblocked = (await commands.exec())![0]![1];
+      assertEquals(await soon(call), `job${round}`);
+    }
+  },
+);
 
 siteTest("a daemon asks for single jobs only as it waits", async (site) => {
   const way = await Way.open(site);
@@ -126,6 +167,55 @@ siteTest("the result of a job that came alone is told at once", async (site) => 
   }
 });
 
+siteTest("results of several jobs are looked for at once: not each is told", async (site) => {
+  await site.daemon(["--slots", "1"]);
+  const pool = site.pool();
+  await pool.apply(tasks.square, [1]);
+  const reads = async () => {
+    const stats = await site.redis.client.info("commandstats");
+    return Number(stats.match(/cmdstat_xread:calls=(\d+)/)?.[1] ?? 0);
+  };
+  const before = await reads();
+  await Promise.all(
+    range(4).map(async () => {
+      for (const n of range(50)) await pool.apply(tasks.square, [n]);
+    }),
+  );
+  assertGreater(await reads() - before, 40);
+});
+
+siteTest(
+  "a large result that is told, and then found among the events, is fetched once",
+  async (site) => {
+    const way = await Way.open(site);
+    try {
+      let fetched = 0;
+      way.stops = (request) => {
+        fetched += request.match(/\bhget\r\n/gi)?.length ?? 0;
+        return undefined;
+      };
+      await site.daemon();
+      const pool = new Pool({ backend: cluster(way.url, { root: ROOT }) });
+      try {
+        const { length } = await pool.apply(tasks.bytes, [300_000]);
+        assertEquals(length, 300_000);
+        const each = fetched;
+        assertGreater(each, 0);
+        way.delay = 60; // While it is fetched events are read.
+        for (const n of range(3)) {
+          await pool.apply(tasks.bytes, [300_000]);
+          assertEquals(fetched, each * (n + 2));
+        }
+      } finally {
+        way.delay = 0;
+        await pool.terminate();
+      }
+    } finally {
+      way.close();
+    }
+  },
+);
+
 siteTest("results that are told to nobody are found among the events", async (site) => {
   const way = await Way.open(site);
   try {
@@ -148,6 +238,41 @@ siteTest("results that are told to nobody are found among the events", async (si
     way.close();
   }
 });
+
+siteTest(
+  "a pool whose connections broke while it had no jobs hears of the next ones",
+  async (site) => {
+    const way = await Way.open(site);
+    try {
+      await site.daemon();
+      const pool = new Pool({ backend: cluster(way.url, { root: ROOT }) });
+      const took: number[] = [];
+      try {
+        for (const n of range(3)) {
+          // So long that its result is looked for.
+          assertEquals(await soon(pool.apply(tasks.nap, [40])), 40);
+          way.cuts = () => undefined;
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          const broken = [...way.sockets];
+          for (const socket of broken) socket.destroy();
+          await until(() => broken.every((socket) => !way.sockets.has(socket)), "their end");
+          // What is told is lost: who hears of the next one has read the events.
+          way.cuts = (answer) =>
+            /\bmessage\r\n\$\d+\r\nmp:\{default\}:results:/.test(answer) ? 0 : undefined;
+          const begun = performance.now();
+          assertEquals(await soon(pool.apply(tasks.square, [n])), n * n);
+          took.push(performance.now() - begun);
+        }
+      } finally {
+        await pool.terminate();
+      }
+      // BullMQ would try again some seconds later.
+      assertLess(Math.min(...took), 2_000);
+    } finally {
+      way.close();
+    }
+  },
+);
 
 siteTest("a pool without jobs reads no events, and hears of the next job", async (site) => {
   await site.daemon();
