@@ -41,11 +41,11 @@ export abstract class Monitor {
   readonly cells: Int32Array;
   /** The asynchronous waiters of this process. */
   readonly line: Line = new Line();
-  readonly #lock: Mutex;
+  readonly #turn: Turn;
 
   constructor(cells: Int32Array) {
     this.cells = cells;
-    this.#lock = new Mutex(cells, LOCK);
+    this.#turn = new Turn(cells);
   }
 
   /** The memory itself, to be handed to other processes. */
@@ -55,18 +55,17 @@ export abstract class Monitor {
 
   /** Changes words in turn, blocking for the moment that another's turn takes. */
   protected inTurn<T>(change: () => T): T {
-    if (this.#lock.tryAcquire() === undefined) waitSync(this.#lock);
+    this.#turn.begin();
     try {
       return change();
     } finally {
-      this.#lock.release();
+      this.#turn.end();
     }
   }
 
-  /** Wakes who waits for a change: `count` of them, by default all. */
-  protected announce(count?: number): void {
-    Atomics.add(this.cells, CHANGES, 1);
-    if (Atomics.load(this.cells, ASLEEP) > 0) wake(this.cells, CHANGES, count);
+  /** Called in turn: when that is over, wakes who waits for a change, `count` of them, by default all. */
+  protected announce(count = Infinity): void {
+    this.#turn.announce(count);
   }
 
   /** How many may sleep until the next change. */
@@ -76,7 +75,42 @@ export abstract class Monitor {
 
   /** A wait until `attempt`, in turn, has an outcome. */
   protected when<T>(attempt: (wait: MonitorWait<T>) => T | typeof PENDING): MonitorWait<T> {
-    return new MonitorWait(this.cells, this.#lock, attempt);
+    return new MonitorWait(this.cells, this.#turn, attempt);
+  }
+}
+
+/**
+ * A process's turns at a monitor.
+ *
+ * Who is woken takes a turn, so wake-ups come after the one that announces them: within it, they would
+ * only have the woken wait again, for its end, and be counted as awake meanwhile.
+ */
+class Turn {
+  readonly #cells: Int32Array;
+  readonly #lock: Mutex;
+  /** How many are to be woken at the end. */
+  #announced = 0;
+
+  constructor(cells: Int32Array) {
+    this.#cells = cells;
+    this.#lock = new Mutex(cells, LOCK);
+  }
+
+  /** Blocks for the moment that another's turn takes. */
+  begin(): void {
+    if (this.#lock.tryAcquire() === undefined) waitSync(this.#lock);
+  }
+
+  announce(count: number): void {
+    Atomics.add(this.#cells, CHANGES, 1);
+    this.#announced += count;
+  }
+
+  end(): void {
+    const count = this.#announced;
+    this.#announced = 0;
+    this.#lock.release();
+    if (count > 0 && Atomics.load(this.#cells, ASLEEP) > 0) wake(this.#cells, CHANGES, count);
   }
 }
 
@@ -88,28 +122,28 @@ export class MonitorWait<T> implements Attempt<T> {
   readonly sleepers = ASLEEP;
   /** May be set by the attempt: look again after so many milliseconds. */
   patience: number | undefined;
-  readonly #lock: Mutex;
+  readonly #turn: Turn;
   readonly #attempt: (wait: MonitorWait<T>) => T | typeof PENDING;
 
   constructor(
     cells: Int32Array,
-    lock: Mutex,
+    turn: Turn,
     attempt: (wait: MonitorWait<T>) => T | typeof PENDING,
   ) {
     this.cells = cells;
-    this.#lock = lock;
+    this.#turn = turn;
     this.#attempt = attempt;
   }
 
   attempt(): T | typeof PENDING {
-    // Blocks for the moment that another's turn takes: who comes must be counted at once.
-    if (this.#lock.tryAcquire() === undefined) waitSync(this.#lock);
+    // Blocks: who comes must be counted at once.
+    this.#turn.begin();
     this.expected = Atomics.load(this.cells, CHANGES);
     this.patience = undefined;
     try {
       return this.#attempt(this);
     } finally {
-      this.#lock.release();
+      this.#turn.end();
     }
   }
 

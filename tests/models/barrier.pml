@@ -70,11 +70,22 @@ inline acquire(me) {
   atomic { got = false; expected = 0 }
 }
 
+// Turn.announce
 inline announce() {
-  words[CHANGES] = words[CHANGES] + 1;
+  atomic { words[CHANGES] = words[CHANGES] + 1; announced = true }
+}
+
+// Turn.end
+inline end_turn(me) {
+  lock_release(me, LOCK, held);
+  if
+  :: announced ->
+    announced = false;
 #if MUTANT != 3
-  wake(CHANGES, ALL)
+    wake(CHANGES, ALL)
 #endif
+  :: else
+  fi
 }
 
 // BarrierState.#finish
@@ -201,7 +212,7 @@ inline attempt(me) {
     :: else
     fi
   fi;
-  lock_release(me, LOCK, held)
+  end_turn(me)
 }
 
 // BarrierState.complete
@@ -213,7 +224,7 @@ inline complete(me) {
   :: !decided -> release(me); collect(me)
   :: else
   fi;
-  lock_release(me, LOCK, held);
+  end_turn(me);
   if
   :: !decided -> atomic { decided = true; passed = false }
   :: else
@@ -236,13 +247,13 @@ inline give_up(me) {
     gives_up = true
   :: else
   fi;
-  lock_release(me, LOCK, held);
+  end_turn(me);
   if
   :: gives_up ->
     acquire(me);
     finish();
     break_it();
-    lock_release(me, LOCK, held);
+    end_turn(me);
     atomic { decided = true; passed = false }
   :: else
   fi
@@ -250,7 +261,7 @@ inline give_up(me) {
 
 proctype party(byte me) {
   byte held, expected, at, index, seen, mine;
-  bool got, slept, arrived, decided, passed, acting, gives_up;
+  bool got, slept, announced, arrived, decided, passed, acting, gives_up;
   {
     do
     :: mine < ROUNDS ->
