@@ -23,8 +23,11 @@ export const SILENT_MS = 10_000;
 /** Redis has so many milliseconds to hear that a pool ends. */
 const GOODBYE_MS = 5_000;
 
-/** So often at least a pool says that it lives, and looks for daemons, in ms. */
+/** A pool says that it lives, and looks for daemons, at least so often, in ms. */
 const BEAT_MS = 2_000;
+
+/** However short its lease or its patience is, it does so no more often, in ms. */
+const MIN_BEAT_MS = 100;
 
 /**
  * Says that a pool lives, and announces one that is new. Answers {0} if it was given up, or Redis has
@@ -65,7 +68,7 @@ export class Presence {
   readonly #options: PresenceOptions;
   readonly #interval: number;
   #timer: ReturnType<typeof setInterval> | undefined;
-  #lastLook = performance.now();
+  #lastLook = 0;
   #silence = 0;
   #beating: Promise<void> | undefined;
   /** Whether nobody knows of the pool's id yet. */
@@ -78,7 +81,9 @@ export class Presence {
 
   constructor(options: PresenceOptions) {
     this.#options = options;
-    this.#interval = Math.min(options.record().lease / 3, BEAT_MS);
+    // Several beats go by before the lease is over, or Redis is held to be silent.
+    const wanted = Math.min(options.record().lease, options.patience) / 3;
+    this.#interval = Math.max(MIN_BEAT_MS, Math.min(wanted, BEAT_MS));
   }
 
   /** Announces the pool, and keeps it so. */
@@ -86,13 +91,14 @@ export class Presence {
     if (this.#ended) return;
     this.#timer = setInterval(() => this.#look(link), this.#interval);
     this.#timer.unref();
+    this.#lastLook = performance.now(); // Redis was not asked before.
     this.#look(link);
   }
 
   #look(link: Link): void {
     const now = performance.now();
-    // While this program was paused, or blocked, Redis could not answer.
-    this.#silence += Math.min(now - this.#lastLook, 2 * this.#interval);
+    // While this program was paused, or blocked, it did not hear what Redis answered: one look is no proof.
+    this.#silence += Math.min(now - this.#lastLook, this.#interval);
     this.#lastLook = now;
     if (this.#silence > this.#options.patience) {
       this.#silence = 0;

@@ -11,7 +11,7 @@ import {
   redisLost,
   redisRestarted,
 } from "./fixtures/failures.ts";
-import { SHORT_LOCK, siteTest, soon, until } from "./fixtures/site.ts";
+import { kept, SHORT_LOCK, siteTest, soon, until } from "./fixtures/site.ts";
 import * as tasks from "./fixtures/tasks.ts";
 
 function range(length: number): number[] {
@@ -152,6 +152,20 @@ siteTest(
       const answer = await pool.apply(tasks.square, [3]).catch(() => 0);
       return answer === 9;
     }, "an answer");
+  },
+);
+
+siteTest(
+  "Pool on a cluster whose program was blocked for longer than `patience` goes on",
+  async (site) => {
+    await site.daemon();
+    const pool = site.pool({}, { patience: 1_500, lease: 30_000 });
+    // The first time before Redis was asked at all.
+    for (const n of [2, 3]) {
+      const call = kept(pool.apply(tasks.square, [n]));
+      for (const end = performance.now() + 3_000; performance.now() < end;);
+      assertEquals(await soon(call), n * n);
+    }
   },
 );
 
