@@ -69,6 +69,9 @@ export class Presence {
   readonly #interval: number;
   #timer: ReturnType<typeof setInterval> | undefined;
   #lastLook = 0;
+  /** Whether Redis was asked something that it has not answered yet. */
+  #unanswered = false;
+  /** For so long it has not, in ms. */
   #silence = 0;
   #beating: Promise<void> | undefined;
   /** Whether nobody knows of the pool's id yet. */
@@ -91,14 +94,14 @@ export class Presence {
     if (this.#ended) return;
     this.#timer = setInterval(() => this.#look(link), this.#interval);
     this.#timer.unref();
-    this.#lastLook = performance.now(); // Redis was not asked before.
     this.#look(link);
   }
 
   #look(link: Link): void {
     const now = performance.now();
     // While this program was paused, or blocked, it did not hear what Redis answered: one look is no proof.
-    this.#silence += Math.min(now - this.#lastLook, this.#interval);
+    if (this.#unanswered) this.#silence += Math.min(now - this.#lastLook, this.#interval);
+    this.#unanswered = true;
     this.#lastLook = now;
     if (this.#silence > this.#options.patience) {
       this.#silence = 0;
@@ -122,6 +125,7 @@ export class Presence {
       .eval(BEAT, keys.length, ...keys, ...args, keepFor(pool.lease), names.wake) as
         | [1, string, string[]]
         | [0, undefined, undefined];
+    this.#unanswered = false;
     this.#silence = 0;
     if (this.#ended) return;
     if (alive === 0) {
