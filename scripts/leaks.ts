@@ -8,7 +8,7 @@
  * on. It passes if
  *
  * - resident memory has grown by less than 10 MB, or by no more than bare workers of the runtime make it
- *   grow, as many of them as the program has started;
+ *   grow, as many of them as the program has started; on Deno after glibc's `malloc_trim`;
  * - there are no more threads and open files than after the warm-up.
  *
  * The last line is `N passed, N failed`, in programs.
