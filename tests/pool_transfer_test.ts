@@ -342,7 +342,10 @@ function nextToken(): number {
 /** Which deposits made since still lie at the exchange; they are gone afterwards. */
 function leftSince(from: number): number {
   let left = 0;
-  for (let to = nextToken(), token = from; token < to; token++) {
+  const to = nextToken();
+  // Nothing lies there; but who looks for it, first sees to what the workers have asked for.
+  fetchSync(to);
+  for (let token = from; token < to; token++) {
     if (fetchSync(token).length > 0) left++;
   }
   return left;
@@ -366,8 +369,8 @@ for (const [name, end] of Object.entries(ENDS)) {
         const here = new Event();
         const first = kept(pool.apply(waitAtGate, [gate, here]));
         await here.wait();
-        // Four of these fill the ring.
-        const fill = where === "ring" ? [] : [1, 2, 3, 4];
+        // Four of these fill the ring; what comes behind the fifth waits in the backlog.
+        const fill = where === "ring" ? [] : [1, 2, 3, 4, 5];
         const fillers = Promise.allSettled(fill.map(() => pool.apply(sum, [bytesOf(1_000_000)])));
         const from = nextToken();
         const cancel = new AbortController();
