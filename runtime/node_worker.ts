@@ -4,7 +4,8 @@ import type { NativeWorker, WorkerStart } from "./adapter.ts";
 /** Starts a worker of `node:worker_threads`: what the adapters of Node and Deno use. */
 export function startNodeWorker(start: WorkerStart, options: WorkerOptions = {}): NativeWorker {
   const { entry, message, transfer, onExit } = start;
-  const worker = new Worker(entryUrl(entry), {
+  const url = `data:text/javascript,${shorten(entry).replace(/[%#?\s]|[^ -~]/g, encode)}`;
+  const worker = new Worker(new URL(url), {
     workerData: message,
     transferList: transfer as never[],
     ...options,
@@ -20,14 +21,12 @@ export function startNodeWorker(start: WorkerStart, options: WorkerOptions = {})
 }
 
 /**
- * The URL of an entry, as short as can be: Deno keeps it for ever, once for each worker.
+ * An entry without what is for readers only: Deno keeps its URL for ever, once for each worker.
  *
- * An entry, minified too, has no text with a line that begins with a space, so that its lines can lose
- * what is for readers only.
+ * No text of an entry, minified too, has a line that begins with a space.
  */
-function entryUrl(entry: string): URL {
-  const short = entry.replace(/\/\*\*.*?\*\//gs, "").replace(/^\s+(\/\/(?!#).*)?/gm, "");
-  return new URL(`data:text/javascript,${short.replace(/[%#?\s]|[^ -~]/g, encode)}`);
+export function shorten(entry: string): string {
+  return entry.replace(/\/\*\*.*?\*\//gs, "").replace(/^\s+(\/\/(?!#).*)?/gm, "");
 }
 
 function encode(character: string): string {

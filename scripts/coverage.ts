@@ -10,8 +10,8 @@
  * file and leaves blanks in their place, so an offset in a report is one in the file.
  *
  * **Functions that travel.** `boot()` and `inside()` run in each worker as a part of its entry, under
- * the entry's name. There they are found by their names and lengths, and counted where they are
- * written. Other text that travels is the user's.
+ * the entry's name. There they are found by their names, and counted where they are written. Other
+ * text that travels is the user's.
  *
  * **On Deno and Bun** only a few of the tests are run: they add the lines that no other runtime runs.
  * Bun's reports know nothing of workers; with Deno's, tests that stop workers take minutes.
@@ -27,6 +27,10 @@ import { stripTypeScriptTypes } from "node:module";
 import { join, relative, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { boot } from "../memory/boot.ts";
+import { inside } from "../runtime/inside.ts";
+import { node } from "../runtime/node.ts";
+import { shorten } from "../runtime/node_worker.ts";
 import { isLibrary, read, walk } from "./files.ts";
 import { ROOT, type Runtime, runtime } from "./runtimes.ts";
 import { capture } from "./spawn.ts";
@@ -42,12 +46,8 @@ const PARALLEL = 2;
 /** Where the runtimes put their reports. */
 const REPORTS = join(ROOT, "node_modules/.cache/coverage");
 
-/** The name of a worker's entry, and of the functions that are a part of it. */
+/** The name of a worker's entry. */
 const ENTRY = "multiprocessing:entry";
-const TRAVELLING: Record<string, string> = {
-  boot: "memory/boot.ts",
-  inside: "runtime/inside.ts",
-};
 
 /** The tests that also run on these runtimes. */
 const ON_DENO = ["tests/locate_test.ts", "tests/runtime_quirks_test.ts"];
@@ -81,13 +81,14 @@ class Source {
     this.ran = new Uint8Array(text.length);
   }
 
-  /** Adds what one process has run. `shift` is the place of its text within this one. */
-  add(functions: FunctionCoverage[], shift = 0): void {
+  /** Adds what one process has run. `places` has the places here of those in its text, if they differ. */
+  add(functions: FunctionCoverage[], places?: Uint32Array): void {
     const ran = new Uint8Array(this.ran.length);
     // Outer functions and blocks come before those within them.
     for (const { ranges } of functions) {
       for (const { startOffset, endOffset, count } of ranges) {
-        ran.fill(Math.min(count, 1), startOffset + shift, endOffset + shift);
+        const [start, end] = [startOffset, endOffset].map((at) => places?.[at] ?? at);
+        ran.fill(Math.min(count, 1), start, end);
       }
     }
     for (let at = 0; at < ran.length; at++) this.ran[at]! |= ran[at]!;
@@ -120,6 +121,30 @@ const sources = new Map(
   ),
 );
 
+/** The places of what is not blank. */
+const marks = (code: string) => [...code.matchAll(/\S/g)].map(({ index }) => index);
+
+/** For each place in the entry, the one in a source of which a function is a part of it. */
+function placesOf(travelled: (...args: never[]) => unknown, { code }: Source): Uint32Array {
+  const entry = strip(shorten(node.entryText(String(boot))));
+  const text = strip(shorten(String(travelled)));
+  const places = new Uint32Array(entry.length + 1);
+  const begin = entry.indexOf(text);
+  const written = code.indexOf(`function ${travelled.name}(`);
+  const there = marks(code.slice(written));
+  marks(text).forEach((mark, i) => places[begin + mark] = written + there[i]!);
+  // Blanks, and all that comes before or behind, are at the next place.
+  for (let at = entry.length; at >= 0; at--) places[at] ||= places[at + 1] ?? code.length;
+  return places;
+}
+
+/** For the source of each function that travels in an entry, where that entry's text is written. */
+const travelling = new Map(
+  Object.entries({ "memory/boot.ts": boot, "runtime/inside.ts": inside }).map(([path, travelled]) =>
+    [path, placesOf(travelled, sources.get(path)!)] as const
+  ),
+);
+
 /** The file of the library at a URL, if there is one. */
 function sourceAt(url: string): Source | undefined {
   if (!url.startsWith("file:")) return undefined;
@@ -130,20 +155,9 @@ function sourceAt(url: string): Source | undefined {
 function addReport(scripts: ScriptCoverage[]): void {
   for (const { url, functions } of scripts) {
     sourceAt(url)?.add(functions);
-    if (url === ENTRY) addEntry(functions);
-  }
-}
-
-/** Adds what of an entry is written in the library. */
-function addEntry(functions: FunctionCoverage[]): void {
-  for (const { functionName, ranges: [whole] } of functions) {
-    const source = sources.get(TRAVELLING[functionName] ?? "");
-    if (source === undefined || whole === undefined) continue;
-    const { startOffset, endOffset } = whole;
-    const within = functions.filter(({ ranges }) =>
-      ranges[0]!.startOffset >= startOffset && ranges[0]!.endOffset <= endOffset
-    );
-    source.add(within, source.code.indexOf(`function ${functionName}(`) - startOffset);
+    if (url === ENTRY) {
+      travelling.forEach((places, path) => sources.get(path)!.add(functions, places));
+    }
   }
 }
 
@@ -168,8 +182,10 @@ async function passes(
   const outcome = await capture(command, seconds * 1_000);
   const { problem } = readCounts(on.name, outcome);
   if (problem) {
-    const failed = outcome.output.match(/^not ok .*$/gm) ?? [];
-    console.log([`${path} on ${on.name}: ${problem}`, ...failed].join("\n    | "));
+    // Each failed test with its diagnostics, or all of it from who speaks no TAP.
+    const failed = outcome.output.match(/^not ok .*(?:\n {2}.*)*/gm) ?? [outcome.output];
+    console.log(`${path} on ${on.name}: ${problem}`);
+    console.log(failed.join("\n").replace(/^/gm, "    | "));
   }
   return problem === undefined;
 }
