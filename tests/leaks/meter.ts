@@ -18,7 +18,7 @@ export interface Sample {
   rss: number;
   /** The main thread's JavaScript heap, in bytes. */
   heap: number;
-  /** Threads; 0 where there is no /proc. */
+  /** Threads, without those of {@linkcode PASSING}; 0 where there is no /proc. */
   threads: number;
   /** Open file descriptors; 0 where there is no /proc. */
   files: number;
@@ -39,6 +39,9 @@ const WARM_UP = 0.2;
 // Deno keeps an idle thread for file access and the like for 10 seconds, with 25 MB, and gives back
 // the memory of a worker some time after its end.
 const SETTLE_MS = 15_000;
+
+/** How Linux calls JavaScriptCore's collectors: some come with a heap, and go some time after it. */
+const PASSING = "ollector Thread\n";
 
 /** So often garbage is collected meanwhile. */
 const LOOK_MS = 1_000;
@@ -85,14 +88,23 @@ function trim(): void {
   }
 }
 
+/** Whether a thread is one that a leak could have left behind. */
+function stays(thread: string): boolean {
+  try {
+    return readFileSync(`/proc/self/task/${thread}/comm`, "utf8") !== PASSING;
+  } catch {
+    return false; // it has just ended
+  }
+}
+
 function look(done: number): Sample {
   trim();
   const { rss, heapUsed: heap } = process.memoryUsage();
   try {
-    const [, threads] = /^Threads:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))!;
+    const threads = readdirSync("/proc/self/task").filter(stays);
     // Whoever lists them has one more open.
     const files = readdirSync("/proc/self/fd").length - 1;
-    return { done, rss, heap, threads: Number(threads), files };
+    return { done, rss, heap, threads: threads.length, files };
   } catch {
     return { done, rss, heap, threads: 0, files: 0 };
   }
