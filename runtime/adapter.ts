@@ -51,6 +51,8 @@ export interface RuntimeAdapter {
   entryText(boot: string): string;
   /** Starts a worker. Synchronous: the worker begins even while this thread blocks. */
   startWorker(start: WorkerStart): NativeWorker;
+  /** Lets the event loop go round once: timers, sockets and messages get their turn. */
+  yieldLoop(): Promise<void>;
   /**
    * Why a new worker may not load a module, if that is known beforehand.
    *

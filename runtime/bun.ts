@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import process from "node:process";
+import { setImmediate } from "node:timers";
 import type { NativeWorker, RuntimeAdapter, WorkerStart } from "./adapter.ts";
 import { inside } from "./inside.ts";
 
@@ -19,6 +20,7 @@ export const bun: RuntimeAdapter = {
   entryText: (boot) =>
     `addEventListener("message", (event) => (${boot})(event.data, (${inside})()), { once: true });`,
   startWorker,
+  yieldLoop,
 };
 
 function startWorker(start: WorkerStart): NativeWorker {
@@ -39,6 +41,19 @@ function startWorker(start: WorkerStart): NativeWorker {
     unref: () => worker.unref(),
     terminate: () => worker.terminate(),
   };
+}
+
+/**
+ * With a second turn to come, because before Bun sleeps it does not look for the rejections that this
+ * one leaves unhandled: they would be reported when something else wakes it.
+ */
+function yieldLoop(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(() => {
+      resolve();
+      setImmediate(() => {});
+    });
+  });
 }
 
 let last: { entry: string; url: string } | undefined;

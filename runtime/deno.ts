@@ -2,6 +2,7 @@ import process from "node:process";
 import { SHARE_ENV } from "node:worker_threads";
 import type { RuntimeAdapter } from "./adapter.ts";
 import { inside } from "./inside.ts";
+import { yieldLoop } from "./loop.ts";
 import { NODE_MESSAGE, startNodeWorker } from "./node_worker.ts";
 
 /**
@@ -21,6 +22,7 @@ export const deno: RuntimeAdapter = {
   entryText: (boot) => `${NODE_MESSAGE}(${boot})(message, (${inside})());`,
   // A worker gets a copy of the environment. To make that, Deno asks the user for all of it.
   startWorker: (start) => startNodeWorker(start, mayReadEnvironment() ? {} : { env: SHARE_ENV }),
+  yieldLoop,
   callFor,
   refusal,
 };

@@ -23,7 +23,7 @@ export function release(): void {
   if (--holders === 0) keeper?.unref();
 }
 
-/** Lets the event loop go round once: timers, sockets and messages get their turn. */
+/** What Deno and Node do to let the event loop go round once. */
 export function yieldLoop(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -16,7 +16,7 @@ import { node } from "./node.ts";
 export const runtime: RuntimeAdapter = { deno, bun, node }[detectRuntime()];
 
 export type { Inside, NativeWorker, RuntimeAdapter } from "./adapter.ts";
-export { hold, release, yieldLoop } from "./loop.ts";
+export { hold, release } from "./loop.ts";
 export { isMissing } from "./missing_module.ts";
 export { insideTarget, runTarget } from "./target_context.ts";
 export { openChannel, type Port, receive, wrapPort } from "./port.ts";

@@ -2,6 +2,7 @@ import { availableParallelism } from "node:os";
 import process from "node:process";
 import type { RuntimeAdapter } from "./adapter.ts";
 import { inside } from "./inside.ts";
+import { yieldLoop } from "./loop.ts";
 import { NODE_MESSAGE, startNodeWorker } from "./node_worker.ts";
 
 /**
@@ -21,4 +22,5 @@ export const node: RuntimeAdapter = {
   cpuCount: availableParallelism,
   entryText: (boot) => `${NODE_MESSAGE}${CACHE}(${boot})(message, (${inside})());`,
   startWorker: (start) => startNodeWorker(start),
+  yieldLoop,
 };

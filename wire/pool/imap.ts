@@ -1,4 +1,4 @@
-import { yieldLoop } from "../../runtime/mod.ts";
+import { runtime } from "../../runtime/mod.ts";
 import { EncodingError } from "../../errors.ts";
 import { withoutFrames } from "../frames.ts";
 import { NO_SOURCES, rethrow } from "./caller.ts";
@@ -247,7 +247,7 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
   /** What is there must not wait for what is not. */
   async #sendSoon(): Promise<void> {
     const chunk = this.#chunk;
-    await yieldLoop();
+    await runtime.yieldLoop();
     if (this.#chunk === chunk) this.#send();
   }
 
@@ -325,7 +325,7 @@ export class Imap<R> implements AsyncIterableIterator<R, undefined> {
     const left = Promise.resolve(this.#source.return?.());
     if (this.#reading === undefined) return void await left;
     // A source that is stuck amid a read must not hold up whoever leaves the loop.
-    await Promise.race([left, yieldLoop()]);
+    await Promise.race([left, runtime.yieldLoop()]);
     left.catch(() => {});
   }
 }

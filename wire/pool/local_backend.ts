@@ -24,7 +24,7 @@ import { Leases } from "../../memory/lease.ts";
 import { Poller } from "../../memory/poller.ts";
 import { type Item, Ring } from "../../memory/ring.ts";
 import { nap } from "../../memory/wait.ts";
-import { hold, receive, release, yieldLoop } from "../../runtime/mod.ts";
+import { hold, receive, release, runtime } from "../../runtime/mod.ts";
 import { encode } from "../codec/codec.ts";
 import { withoutFrames } from "../frames.ts";
 import { rethrow, type Sources, withoutOwnFrames } from "./caller.ts";
@@ -290,7 +290,7 @@ export class LocalBackend implements Backend {
       while (this.#outstanding > 0) {
         if (await this.#drain() > 0) poller.found();
         this.#overseer.balance();
-        if (poller.again()) await yieldLoop();
+        if (poller.again()) await runtime.yieldLoop();
         else if (this.#outstanding > 0) await nap(this.#results);
       }
     } finally {
@@ -309,7 +309,7 @@ export class LocalBackend implements Backend {
       count += batch;
       if (batch < BATCH) return count;
       if (Date.now() - yielded < YIELD_MS) continue;
-      await yieldLoop();
+      await runtime.yieldLoop();
       yielded = Date.now();
     }
   }

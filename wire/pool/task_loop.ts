@@ -12,7 +12,7 @@ import { Poller } from "../../memory/poller.ts";
 import { CLOSED, type Item, Ring } from "../../memory/ring.ts";
 import { RingPut } from "../../memory/ring_wait.ts";
 import { Line, nap, PENDING } from "../../memory/wait.ts";
-import { hold, runtime, wrapPort, yieldLoop } from "../../runtime/mod.ts";
+import { hold, runtime, wrapPort } from "../../runtime/mod.ts";
 import { encode, encodeThrown, passagesOf } from "../codec/codec.ts";
 import { Functions, loadTarget } from "./functions.ts";
 import type { JobMode } from "./job.ts";
@@ -100,7 +100,7 @@ class TaskLoop {
       if (taken === CLOSED) return;
       if (taken === PENDING) {
         if (!tasks.amidStream) this.#claims.release(this.#slot);
-        if (poller.again()) await yieldLoop();
+        if (poller.again()) await runtime.yieldLoop();
         else await nap(tasks);
         yielded = Date.now();
         continue;
@@ -111,7 +111,7 @@ class TaskLoop {
       if (done !== undefined) await done;
       if (this.#interrupted) return;
       if (Date.now() - yielded < YIELD_MS) continue;
-      await yieldLoop();
+      await runtime.yieldLoop();
       yielded = Date.now();
     }
   }
