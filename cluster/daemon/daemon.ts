@@ -26,6 +26,7 @@ import {
 import { type NodeRecord, type PoolRecord, readNode, readPool } from "../wire/messages.ts";
 import { Names } from "../wire/names.ts";
 import type { Server } from "../wire/server.ts";
+import { keepSubscribed } from "../wire/subscriptions.ts";
 import type { Permits } from "./functions.ts";
 import { Member } from "./member.ts";
 
@@ -83,7 +84,11 @@ export class Daemon {
   /** Starts one. Resolves when it hears of pools. */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const { server } = options;
-    const daemon = new Daemon(options, await server.connect(), await server.connect());
+    const daemon = new Daemon(
+      options,
+      await server.connect(),
+      await server.connect({ autoResubscribe: false }),
+    );
     try {
       await daemon.#begin();
     } catch (error) {
@@ -95,7 +100,7 @@ export class Daemon {
 
   async #begin(): Promise<void> {
     this.#ear.on("message", (channel: string, text: string) => this.#hear(channel, text));
-    await this.#ear.subscribe(this.#names.wake);
+    await keepSubscribed(this.#ear, () => this.#channels());
     this.#timer = setInterval(() => this.#beat(), BEAT_MS);
     await this.#announce();
     await this.#look();
@@ -131,6 +136,11 @@ export class Daemon {
   giveBack(): void {
     for (const member of this.#members.values()) member.giveBack();
     this.#hurry.resolve();
+  }
+
+  #channels(): string[] {
+    const cancels = [...this.#members.keys()].map((id) => this.#names.cancel(id));
+    return [this.#names.wake, ...cancels];
   }
 
   #hear(channel: string, text: string): void {

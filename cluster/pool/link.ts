@@ -13,6 +13,7 @@ import type { Redis, RedisOptions } from "ioredis";
 import { clearTimeout, pause, setTimeout } from "../runtime/timers.ts";
 import { type JobData, type JobResult, readResult } from "../wire/messages.ts";
 import { isRefusal, keepAlive, type Server } from "../wire/server.ts";
+import { keepSubscribed } from "../wire/subscriptions.ts";
 
 /** Redis has so many milliseconds to hear that a connection ends. */
 const GOODBYE_MS = 5_000;
@@ -130,9 +131,8 @@ export class Link {
   }
 
   #openEar(): Redis {
-    // The client's own way to subscribe anew does not mind that it is refused.
     const ear = this.redis.duplicate({ autoResubscribe: false });
-    ear.on("ready", () => ear.subscribe(this.#place.results).catch(() => {}));
+    keepSubscribed(ear, () => [this.#place.results]).catch(() => {});
     ear.on("message", (channel: string, text: string) => {
       if (channel !== this.#place.results) return;
       const told = readResult(text);

@@ -11,9 +11,11 @@ import {
   assertThrows,
 } from "@std/assert";
 import { ClosedError, TimeoutError } from "@multiprocessing/core/errors";
+import { Redis } from "ioredis";
 import { Queue } from "../queue/queue.ts";
 import { RedisConnection } from "../wire/connection.ts";
 import { SCRIPTS } from "../wire/scripts.ts";
+import { keepSubscribed } from "../wire/subscriptions.ts";
 import { Value } from "../shared/value.ts";
 import { Lock } from "../sync/lock.ts";
 import { freePort, redisTest } from "./fixtures/redis_server.ts";
@@ -147,14 +149,15 @@ redisTest("RedisConnection opens two sockets, however many wait", async (on) => 
 
 redisTest("RedisConnection hears of changes again that was broken while idle", async (on) => {
   const guard = await new Lock(on.connect(), "a", { lease: 60_000 }).acquire();
-  const lock = new Lock(on.connect(), "a", { lease: 60_000 });
+  const connection = on.connect();
+  const lock = new Lock(connection, "a", { lease: 60_000 });
   const times: number[] = [];
   let held = guard;
   for (let i = 0; i < 5; i++) {
     await assertRejects(() => lock.acquire({ timeout: 20 }), TimeoutError);
     await on.breaking(new Promise((resolve) => setTimeout(resolve, 100)));
     const next = lock.acquire();
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await until(async () => await on.subscribers(connection.key("lock", "a")) === 1, "subscribed");
     const start = performance.now();
     await held.release();
     held = await next;
@@ -162,6 +165,52 @@ redisTest("RedisConnection hears of changes again that was broken while idle", a
   }
   // Who looks only once a second needs 700 ms here.
   assertLess(times.toSorted((a, b) => a - b)[2]!, 400);
+});
+
+redisTest("RedisConnection subscribes to what it asked a broken connection for", async (on) => {
+  const connection = on.connect();
+  connection.hold();
+  const counts = () => Promise.all(["first", "second"].map((name) => on.subscribers(name)));
+  const heard = { first: 0, second: 0 };
+  connection.listen("first", () => heard.first++);
+  await until(async () => (await counts())[0] === 1, "subscribed to the first");
+  const before = heard.first;
+  on.breakUnnoticed("pubsub");
+  connection.listen("second", () => heard.second++);
+  await until(async () => (await counts()).join() === "1,1", "subscribed to both");
+  // Something may have been missed.
+  await until(() => heard.first > before && heard.second > 0, "told so");
+  connection.release();
+});
+
+redisTest("keepSubscribed() asks each new connection for all, until one has it", async (on) => {
+  const client = new Redis({
+    path: on.socket,
+    autoResubscribe: false,
+    autoResendUnfulfilledCommands: false,
+  });
+  client.on("error", () => {});
+  const names = ["one"];
+  let breaks = 0;
+  // Three times the connection breaks after it was made, and before it has subscribed.
+  client.on("ready", () => {
+    if (breaks++ < 3) on.breakUnnoticed("normal");
+  });
+  let times = 0;
+  await keepSubscribed(client, () => names, () => times++);
+  assertEquals([breaks, times, await on.subscribers("one")], [4, 1, 1]);
+  names.push("two");
+  on.breakUnnoticed("pubsub");
+  await until(() => times === 2, "subscribed anew");
+  assertEquals([await on.subscribers("one"), await on.subscribers("two")], [1, 1]);
+  client.disconnect();
+});
+
+redisTest("keepSubscribed() rejects when Redis refuses", async (on) => {
+  await on.client.call("ACL", "SETUSER", "default", "resetchannels");
+  const client = new Redis({ path: on.socket, autoResubscribe: false });
+  await assertRejects(() => keepSubscribed(client, () => ["one"]), Error, "NOPERM");
+  client.disconnect();
 });
 
 test("SCRIPTS has each script once, and none uses a key that it does not name", () => {

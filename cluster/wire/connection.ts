@@ -5,6 +5,7 @@ import { clearTimeout, setTimeout } from "../runtime/timers.ts";
 import { checkCluster, keyOf, type Kind } from "./keys.ts";
 import { ANSWER_KEPT, type Script, SCRIPTS } from "./scripts.ts";
 import { isRefusal, isReply, keepAlive, SILENCE_MS } from "./server.ts";
+import { keepSubscribed } from "./subscriptions.ts";
 import { parseUrl } from "./url.ts";
 
 /** Options of a {@linkcode RedisConnection}. */
@@ -104,6 +105,7 @@ export class RedisConnection implements AsyncDisposable {
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
       autoResendUnfulfilledCommands: false,
+      autoResubscribe: false,
       socketTimeout: SILENCE_MS,
       retryStrategy: (times) => this.#users > 0 ? Math.min(10 * 2 ** times, 1_000) : null,
     };
@@ -264,11 +266,7 @@ export class RedisConnection implements AsyncDisposable {
   async #open(requests: boolean): Promise<Redis> {
     // Takes 25 to 40 ms, which whoever only imports this package need not spend.
     const { Redis } = await import("ioredis");
-    const client = new Redis(
-      requests
-        ? this.#options
-        : { ...this.#options, enableOfflineQueue: true, maxRetriesPerRequest: null },
-    );
+    const client = new Redis(this.#options);
     this.#sockets.add(client);
     client.on("connect", () => keepAlive(client, this.#users > 0));
     client.on("end", () => {
@@ -298,13 +296,11 @@ export class RedisConnection implements AsyncDisposable {
 
   async #subscribe(channel: string, listeners: Set<() => void>): Promise<void> {
     if (this.#closed) return;
-    try {
-      const client = await (this.#subscriber ??= this.#openSubscriber());
-      connect(client);
-      await client.subscribe(channel);
-    } catch {
-      // The client subscribes anew once it is connected; until then, those who wait look by themselves.
-    }
+    const client = await (this.#subscriber ??= this.#openSubscriber());
+    connect(client);
+    // Once it is connected, it subscribes to this, too; until then, those who wait look by themselves.
+    if (client.status !== "ready") return;
+    await client.subscribe(channel).catch(() => {});
     for (const wake of listeners) wake();
   }
 
@@ -313,10 +309,10 @@ export class RedisConnection implements AsyncDisposable {
     client.on("message", (channel: string) => {
       for (const wake of this.#listeners.get(channel) ?? []) wake();
     });
-    // What was published while the connection was lost, nobody has heard.
-    client.on("ready", () => {
+    const channels = () => [...this.#listeners.keys()];
+    keepSubscribed(client, channels, () => {
       for (const listeners of this.#listeners.values()) for (const wake of listeners) wake();
-    });
+    }).catch(() => {});
     return client;
   }
 }
